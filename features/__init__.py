@@ -1,0 +1,1 @@
+"""Features, defined once: contracts, aggregates, row features, the feature set, their stores and ingestion."""

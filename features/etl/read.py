@@ -1,0 +1,141 @@
+"""Reading a source as text, record by record, keeping the original bytes of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from features.source import Source
+
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+CHUNK = 50_000
+
+
+class SourceError(ValueError):
+    """A whole source cannot be read; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a source: its number (1-based), original bytes, and values by column, or why it has none."""
+
+    row: int
+    original: bytes
+    values: list[str | None]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A source as text: its name, how it was written (`csv` or `json`), its header, its records as they are read."""
+
+    origin: str
+    form: str
+    header: tuple[str, ...]
+    records: Iterator[Record]
+
+
+def read(path: Path, source: Source) -> Text:
+    """Open a CSV or Parquet file (told by its name: `.parquet`, `.pq`).
+
+    Raises:
+        SourceError: if there is no such file, it is empty, or its header repeats a name.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise SourceError(f"{path} is empty: it has not even a header line; nothing was ingested")
+    text = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, source)
+    repeated = {name for name in text.header if text.header.count(name) > 1}
+    if repeated:
+        raise SourceError(f"{path}: the header names {min(repeated)!r} twice; which one is meant?")
+    return text
+
+
+def again(form: str, header: tuple[str, ...], originals: Iterable[bytes], source: Source) -> Text:
+    """The records of quarantined originals, read anew as they were written."""
+
+    def records() -> Iterator[Record]:
+        for row, original in enumerate(originals, start=1):
+            if form == "json":
+                yield Record(row, original, list(json.loads(original).values()))
+            else:
+                line = original.decode(source.encoding, "surrogateescape")
+                yield from (Record(row, r.original, r.values, r.problem) for r in _records([line], len(header), source))
+
+    return Text("quarantine", form, header, records())
+
+
+def _csv(path: Path, source: Source) -> Text:
+    encoding = "utf-8-sig" if source.encoding == "utf-8" else source.encoding
+    lines = path.open(encoding=encoding, errors="surrogateescape", newline="")
+    header: list[str] = []
+    while not header:  # blank lines before the header are no header
+        line = lines.readline()
+        if not line:
+            raise SourceError(f"{path} has no header line; nothing was ingested")
+        header = [name.strip() for name in next(_reader([line], source), [])]
+    return Text(path.name, "csv", tuple(header), _records(lines, len(header), source))
+
+
+def _reader(lines: Iterable[str], source: Source) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=source.delimiter, skipinitialspace=True, strict=True)
+
+
+def _records(lines: Iterable[str], width: int, source: Source) -> Iterator[Record]:
+    taken: list[str] = []
+
+    def tee() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    reader = _reader(tee(), source)
+    row = 0
+    while True:
+        taken.clear()
+        try:
+            values: list[str] = next(reader)
+            problem = None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            values, problem = [], f"unreadable: {error}"
+        if not values and not problem:
+            continue  # a blank line is no record
+        row += 1
+        text = "".join(taken)
+        if source.delimiter == " " and len(values) == width + 1 and not values[-1]:
+            values.pop()  # blanks at the end of a line
+        if problem is None and _UNDECODABLE.search(text):
+            problem = f"encoding: the bytes are not {source.encoding}"
+        elif problem is None and len(values) != width:
+            which = "missing" if len(values) < width else "extra"
+            problem = f"{which} column: {len(values)} values where the header has {width}"
+        original = text.rstrip("\r\n").encode(source.encoding, "surrogateescape")
+        yield Record(row, original, [] if problem else list(values), problem)
+
+
+def _parquet(path: Path) -> Text:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    try:
+        connection.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
+    except duckdb.Error as error:
+        raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    header = tuple(column[0] for column in connection.description or [])
+
+    def records() -> Iterator[Record]:
+        row = 0
+        while chunk := connection.fetchmany(CHUNK):
+            for values in chunk:
+                row += 1
+                yield Record(row, json.dumps(dict(zip(header, values, strict=True))).encode(), list(values))
+
+    return Text(path.name, "json", header, records())

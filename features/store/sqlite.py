@@ -1,0 +1,193 @@
+"""The online store on a laptop: one SQLite file per use case, in WAL mode.
+
+events       clustered by (key, ts): what on-read computes from
+rows_<fp>    one materialized row per key of fingerprint fp
+materialized fingerprint, as_of, batch, rows: which tables are whole
+batches      numbers of the event batches taken over
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features import aggregates as agg
+from features.contract import SYSTEM, columns
+from features.featureset import FeatureSet
+from features.store.base import Lookup, StoreError
+
+_MOST = 500
+"""Keys computed in one on-read statement; more keys are several statements."""
+
+
+class SQLiteStore:
+    """Online store of one use case.
+
+    Args:
+        path: the database file; made with its directory when missing.
+        features: whose events are kept and whose aggregates are read.
+        read_only: for serving: nothing is made, and nothing can be changed.
+
+    Raises:
+        StoreError: if `read_only` and there is no such file.
+    """
+
+    def __init__(self, path: Path, features: FeatureSet, *, read_only: bool = False) -> None:
+        self.path, self.features = path, features
+        self.names = [aggregate.name for aggregate in features.aggregates]
+        self.table = f"rows_{features.fingerprint[:16]}"
+        if read_only and not path.exists():
+            raise StoreError(f"{path} does not exist: run `holdfast materialize` first")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self.connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        if not read_only:
+            self._create()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def last_batch(self) -> int:
+        """Number of the last batch taken over, 0 for none."""
+        return int(self.connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchone()[0])
+
+    def load(self, batch: int, events: Mapping[str, Sequence[Any]]) -> None:
+        """Take over the events of one committed batch; loading a batch again changes nothing.
+
+        Args:
+            events: equally long columns event_id, key, ts, ingested_at and the contract's fields.
+        """
+        names = list(events)
+        marks = ", ".join("?" * (len(names) + 1))
+        with self._transaction():
+            if self.connection.execute("SELECT 1 FROM batches WHERE number = ?", [batch]).fetchone():
+                return
+            listed = ", ".join(f'"{name}"' for name in names)
+            self.connection.executemany(
+                f"INSERT OR IGNORE INTO events ({listed}, batch) VALUES ({marks})",
+                ((*row, batch) for row in zip(*events.values(), strict=True)),
+            )
+            self.connection.execute("INSERT INTO batches (number) VALUES (?)", [batch])
+
+    def materialize(self, keys: np.ndarray[Any, Any], rows: Lookup, as_of: int, batch: int) -> None:
+        """Replace all materialized rows of the feature set's fingerprint, in one transaction, verified before.
+
+        Args:
+            keys: n keys; rows: their aggregates; as_of: microseconds; batch: the last event batch in them.
+
+        Raises:
+            StoreError: if what was written is not what was given; then nothing has changed.
+        """
+        layout = "".join(f', "{name}"' for name in self.names)
+        lists = [rows.aggregates[name].tolist() for name in self.names]
+        values = [[None if value != value else value for value in column] for column in lists]
+        with self._transaction():
+            run = self.connection.execute
+            run(f"DROP TABLE IF EXISTS {self.table}")
+            run(f"CREATE TABLE {self.table} (key TEXT PRIMARY KEY, known INTEGER NOT NULL{layout}) WITHOUT ROWID")
+            self.connection.executemany(
+                f"INSERT INTO {self.table} VALUES ({', '.join('?' * (2 + len(self.names)))})",
+                zip(keys.tolist(), rows.known.astype(int).tolist(), *values, strict=True),
+            )
+            self._verify(keys, lists)
+            run(
+                "INSERT OR REPLACE INTO materialized (fingerprint, as_of, batch, rows) VALUES (?, ?, ?, ?)",
+                [self.features.fingerprint, as_of, batch, len(keys)],
+            )
+
+    def as_of(self) -> tuple[int, int, int]:
+        """Time (microseconds), last event batch and number of the materialized rows of this fingerprint.
+
+        Raises:
+            StoreError: if there are none, naming those that are there.
+        """
+        sql = "SELECT as_of, batch, rows FROM materialized WHERE fingerprint = ?"
+        row = self.connection.execute(sql, [self.features.fingerprint]).fetchone()
+        if row is None:
+            there = [found for (found,) in self.connection.execute("SELECT fingerprint FROM materialized")]
+            raise StoreError(
+                f"{self.path} holds online rows of fingerprint {', '.join(f[:16] for f in there) or 'none'}, but the "
+                f"features here are {self.features.fingerprint[:16]}: run `holdfast materialize`"
+            )
+        return row[0], row[1], row[2]
+
+    def read(self, keys: Sequence[str]) -> Lookup:
+        """The materialized rows of these keys; a key without one is answered as a key without events.
+
+        Raises:
+            StoreError: if no rows of this fingerprint are materialized.
+        """
+        as_of, _, _ = self.as_of()
+        names = "".join(f', r."{name}"' for name in self.names)
+        found = self.connection.execute(
+            f"SELECT j.key, coalesce(r.known, 0){names} FROM json_each(?) j "
+            f"LEFT JOIN {self.table} r ON r.key = j.value",
+            [json.dumps(list(keys))],
+        ).fetchall()
+        return self._lookup([row[1:] for row in sorted(found)], as_of)
+
+    def compute(self, keys: Sequence[str], t: int) -> Lookup:
+        """The same SQL text over these keys' events as of `t` (microseconds): on-read."""
+        rows: list[tuple[Any, ...]] = []
+        for start in range(0, len(keys), _MOST):
+            part = keys[start : start + _MOST]
+            spine = "WITH spine(row_id, key, t) AS (SELECT key, value, ? FROM json_each(?)) "
+            found = self.connection.execute(spine + self.features.sql, [t, json.dumps(list(part))]).fetchall()
+            rows += [row[1:] for row in sorted(found)]
+        return self._lookup(rows, t)
+
+    def _lookup(self, rows: list[tuple[Any, ...]], as_of: int) -> Lookup:
+        listed = list(zip(*rows, strict=True)) if rows else [() for _ in range(1 + len(self.names))]
+        raw = dict(zip(self.names, listed[1:], strict=True))
+        return Lookup(
+            agg.convert(self.features.aggregates, raw),
+            np.array([known > 0 for known in listed[0]], dtype=np.bool_),
+            np.full(len(rows), as_of, dtype=np.int64),
+        )
+
+    def _create(self) -> None:
+        run = self.connection.execute
+        run("PRAGMA journal_mode = WAL")
+        fields = [c for c in columns(self.features.events) if c.kind not in SYSTEM] if self.features.events else []
+        own = "".join(f', "{column.name}"' for column in fields)
+        run(
+            "CREATE TABLE IF NOT EXISTS events (key TEXT NOT NULL, ts INTEGER NOT NULL, event_id TEXT NOT NULL, "
+            f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{own}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
+        )
+        run("CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY)")
+        run(
+            "CREATE TABLE IF NOT EXISTS materialized (fingerprint TEXT PRIMARY KEY, as_of INTEGER NOT NULL, "
+            "batch INTEGER NOT NULL, rows INTEGER NOT NULL) WITHOUT ROWID"
+        )
+
+    def _verify(self, keys: np.ndarray[Any, Any], lists: list[list[Any]]) -> None:
+        sums = "".join(f', coalesce(sum("{name}"), 0), count("{name}")' for name in self.names)
+        written = self.connection.execute(f"SELECT count(*){sums} FROM {self.table}").fetchone()
+        expected: list[Any] = [len(keys)]
+        for column in lists:
+            there = [int(value) for value in column if value == value]
+            expected += [sum(there), len(there)]
+        if [int(value) for value in written] != expected:
+            raise StoreError(f"{self.path}: wrote {expected} and read back {list(written)}; nothing was changed")
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self.connection)
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE, then COMMIT, or ROLLBACK when the block raises."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __enter__(self) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.connection.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,0 +1,92 @@
+"""The two kinds of model, as they are stored and scored: boosted trees and a linear model. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import xgboost
+
+from model.numeric import Floats, linear
+
+
+class Estimator(Protocol):
+    """Turns the feature set's matrix into margins (log-odds before calibration)."""
+
+    file: str
+    algorithm: str
+
+    def margin(self, matrix: Floats) -> Floats:
+        """float64 of n from float64 (n, p)."""
+
+    def write(self, directory: Path) -> None:
+        """Store the model as `file` in `directory`."""
+
+
+class Boosted:
+    """XGBoost trees, in XGBoost's own binary JSON."""
+
+    file, algorithm = "model.ubj", "xgboost"
+
+    def __init__(self, booster: xgboost.Booster) -> None:
+        self.booster = booster
+
+    def margin(self, matrix: Floats) -> Floats:
+        """float32 sums of leaves, widened: float64 of n."""
+        margin = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        return np.asarray(margin, dtype=np.float64).reshape(len(matrix))
+
+    def write(self, directory: Path) -> None:
+        """`model.ubj`."""
+        (directory / self.file).write_bytes(self.booster.save_raw("ubj"))
+
+    @staticmethod
+    def read(directory: Path) -> Boosted:
+        """From `model.ubj`; scoring uses one thread, as a server handles many requests at a time."""
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray((directory / Boosted.file).read_bytes()))
+        return Boosted(booster)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Logistic regression on standardised columns; a missing value counts as the training median (`fill`)."""
+
+    columns: list[str]
+    fill: list[float]
+    mean: list[float]
+    scale: list[float]
+    coefficients: list[float]
+    intercept: float
+
+    file, algorithm = "model.json", "logistic"
+
+    def margin(self, matrix: Floats) -> Floats:
+        """Added column by column: float64 of n."""
+        filled = np.where(np.isnan(matrix), np.array(self.fill), matrix)
+        return linear((filled - np.array(self.mean)) / np.array(self.scale), self.coefficients, self.intercept)
+
+    def write(self, directory: Path) -> None:
+        """`model.json`."""
+        (directory / self.file).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @staticmethod
+    def read(directory: Path) -> Linear:
+        """From `model.json`."""
+        return Linear(**json.loads((directory / Linear.file).read_text()))
+
+
+def read(algorithm: str, directory: Path) -> Estimator:
+    """The stored model of that algorithm.
+
+    Raises:
+        ValueError: for an algorithm that this release does not know.
+    """
+    if algorithm == Boosted.algorithm:
+        return Boosted.read(directory)
+    if algorithm == Linear.algorithm:
+        return Linear.read(directory)
+    raise ValueError(f"algorithm {algorithm!r} is neither {Boosted.algorithm!r} nor {Linear.algorithm!r}")

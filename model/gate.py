@@ -1,0 +1,122 @@
+"""The load gate: a model is refused where it would not give the answers it gave when it was trained."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from features.featureset import FeatureSet
+from model import golden, numeric
+from model.artefact import ArtefactError, Library, Manifest, check_files, read_golden, read_manifest, read_scorer
+from model.scorer import Scorer
+
+log = logging.getLogger("holdfast.gate")
+XGBOOST = ("xgboost-cpu", "xgboost")
+"""Distributions that carry the xgboost library; the first one installed counts."""
+
+
+class GateRefused(RuntimeError):
+    """The gate refused a model; `reasons` says everything that is wrong, and what to do."""
+
+    def __init__(self, tag: str, reasons: list[str]) -> None:
+        super().__init__(f"model {tag} refused: {'; '.join(reasons)}")
+        self.tag, self.reasons = tag, reasons
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that passed: its manifest, its scorer, and what the gate proved, in one line."""
+
+    manifest: Manifest
+    scorer: Scorer
+    proof: str
+
+
+def installed() -> dict[str, Library]:
+    """The libraries that compute scores, as they are here, each accepting releases of the same minor version."""
+    versions = {"python": platform.python_version(), "numpy": metadata.version("numpy"), "xgboost": _xgboost()}
+    return {name: Library(version=version, accepts=_minor(version)) for name, version in versions.items()}
+
+
+def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Loaded:
+    """Load the artefact in `directory` for this feature set.
+
+    Args:
+        enforce: False lets a model pass whose fingerprint, libraries or golden rows disagree, with a warning;
+            for debugging only. A broken artefact never passes.
+
+    Raises:
+        GateRefused: with every reason: a wrong digest, fingerprint, library version or golden row.
+    """
+    try:
+        manifest = read_manifest(directory)
+    except ArtefactError as error:
+        raise GateRefused(directory.name, [str(error)]) from None
+    broken = check_files(directory, manifest)
+    if broken:
+        remedy = "restore the artefact from where it was stored, or train again"
+        raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {remedy}"])
+    reasons = [*_libraries(manifest), *_fingerprint(manifest, features)]
+    proof = f"{manifest.tag}: {len(manifest.files)} files and the fingerprint match"
+    scorer = None
+    if not _fingerprint(manifest, features):
+        scorer = read_scorer(directory, manifest, features)
+        exact = numeric.baseline() == manifest.numeric
+        rows = read_golden(directory)
+        differ = golden.compare(rows, scorer, exact=exact)
+        reasons += [
+            f"{'; '.join(differ[:3])}{_more(differ)}: train again here, or run the image it was built with"
+        ] * bool(differ)
+        how = (
+            "to the last bit" if exact else f"within {golden.ULPS} ulp (another numeric baseline: {numeric.baseline()})"
+        )
+        proof += f", {len(rows)} golden rows agree {how}"
+    if reasons and (enforce or scorer is None):
+        raise GateRefused(manifest.tag, reasons)
+    if scorer is None:  # pragma: no cover - a fingerprint that differs is always a reason
+        raise AssertionError
+    for reason in reasons:
+        log.warning("HOLDFAST_GATE=warn let %s pass although: %s", manifest.tag, reason)
+    return Loaded(manifest, scorer, proof if not reasons else f"{manifest.tag} passed by HOLDFAST_GATE=warn only")
+
+
+def _fingerprint(manifest: Manifest, features: FeatureSet) -> list[str]:
+    if manifest.fingerprint == features.fingerprint:
+        return []
+    return [
+        f"fingerprint: the model was trained on features {manifest.fingerprint[:16]}, the code here computes "
+        f"{features.fingerprint[:16]}: run the code it was trained with, or train again (`holdfast train {manifest.name}`)"
+    ]
+
+
+def _libraries(manifest: Manifest) -> list[str]:
+    here = installed()
+    return [
+        f"library {name}: {here[name].version} is installed, the model accepts {wanted.accepts} (trained with "
+        f"{wanted.version}): install one of those, or train again"
+        for name, wanted in manifest.libraries.items()
+        if name not in here or not SpecifierSet(wanted.accepts).contains(here[name].version, prereleases=True)
+    ]
+
+
+def _more(differ: list[str]) -> str:
+    return f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+
+
+def _minor(version: str) -> str:
+    major, minor = version.split(".")[:2]
+    return f">={major}.{minor},<{major}.{int(minor) + 1}"
+
+
+def _xgboost() -> str:
+    for name in XGBOOST:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    raise metadata.PackageNotFoundError(" or ".join(XGBOOST))

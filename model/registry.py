@@ -1,0 +1,143 @@
+"""The registry: which model goes by which alias, and everything that ever happened, in an append-only journal.
+
+One line of JSON per event in BENTOML_HOME/holdfast/journal.jsonl: promotions and rollbacks (who, when, from, to, why, what
+the gate said), and every ready and stop of a server (image, tag, pod). An alias is what its last line says.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from features.clock import parse, wall
+from features.store.lock import exclusive
+
+Action = Literal["promote", "rollback", "ready", "stop"]
+CHAMPION = "champion"
+
+
+class RegistryError(LookupError):
+    """An alias or a way back that does not exist; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal. `before` and `tag` are model tags; `alias` is empty for a server's ready and stop."""
+
+    time: str
+    who: str
+    action: Action
+    usecase: str
+    alias: str
+    before: str | None
+    tag: str
+    why: str
+    proof: str
+    image: str = ""
+    pod: str = ""
+
+
+class Registry:
+    """The journal in `directory`, made when it is first written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "journal.jsonl"
+
+    def entries(self, usecase: str | None = None) -> list[Entry]:
+        """Every entry, oldest first.
+
+        Raises:
+            RegistryError: if a line cannot be read, naming it.
+        """
+        if not self.path.exists():
+            return []
+        found = []
+        for number, line in enumerate(self.path.read_text().splitlines(), start=1):
+            try:
+                found.append(Entry(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RegistryError(f"{self.path}, line {number} cannot be read: {error}") from None
+        return [entry for entry in found if usecase in (None, entry.usecase)]
+
+    def alias(self, usecase: str, alias: str = CHAMPION, at: str | None = None) -> str | None:
+        """The tag that went by this alias at a time (RFC 3339; None is now), or None."""
+        tag = None
+        for entry in self.entries(usecase):
+            if at is not None and parse(entry.time) > parse(at):
+                break
+            if entry.alias == alias:
+                tag = entry.tag
+        return tag
+
+    def resolve(self, reference: str) -> str:
+        """The exact tag of `NAME:VERSION` or `NAME@ALIAS`, resolved now and once.
+
+        Raises:
+            RegistryError: if the alias points nowhere.
+        """
+        name, at, alias = reference.partition("@")
+        if not at:
+            return reference
+        tag = self.alias(name, alias)
+        if tag is None:
+            raise RegistryError(
+                f"{reference} points to no model: run `holdfast train {name}`, then `holdfast models promote TAG`"
+            )
+        return tag
+
+    def promote(self, usecase: str, tag: str, *, why: str, proof: str, alias: str = CHAMPION) -> Entry:
+        """Let `tag` go by `alias` from now on. `proof` is what the gate said."""
+        with self._writing():
+            return self._append(usecase, "promote", alias, self.alias(usecase, alias), tag, why, proof)
+
+    def previous(self, usecase: str, alias: str = CHAMPION) -> str:
+        """The tag that the alias would go back to: the one before the last promotion that still stands.
+
+        Raises:
+            RegistryError: if there is none.
+        """
+        stack: list[str] = []
+        for entry in self.entries(usecase):
+            if entry.alias != alias:
+                continue
+            if entry.action == "promote":
+                stack.append(entry.tag)
+            elif entry.action == "rollback":
+                stack = stack[: len(stack) - stack[::-1].index(entry.tag)] if entry.tag in stack else [entry.tag]
+        if len(stack) < 2:
+            raise RegistryError(f"{usecase}@{alias} has nothing to go back to: it was promoted {len(stack)} times")
+        return stack[-2]
+
+    def rollback(self, usecase: str, tag: str, *, why: str, proof: str, alias: str = CHAMPION) -> Entry:
+        """Let the alias go back to `tag`."""
+        with self._writing():
+            return self._append(usecase, "rollback", alias, self.alias(usecase, alias), tag, why, proof)
+
+    def deployed(self, usecase: str, action: Literal["ready", "stop"], tag: str, proof: str) -> Entry:
+        """Record that a server became ready with, or stopped serving, this model."""
+        with self._writing():
+            return self._append(usecase, action, "", None, tag, "", proof)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
+            yield
+
+    def _append(
+        self, usecase: str, action: Action, alias: str, before: str | None, tag: str, why: str, proof: str
+    ) -> Entry:
+        image, pod = os.environ.get("HOLDFAST_IMAGE", ""), socket.gethostname()
+        who = os.environ.get("HOLDFAST_USER") or getpass.getuser()
+        entry = Entry(wall(), who, action, usecase, alias, before, tag, why, proof, image, pod)
+        with self.path.open("a") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return entry

@@ -1,0 +1,80 @@
+"""The scorer: the only thing that turns features into an answer. Training, serving, batch and parity all call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.featureset import FeatureSet
+from features.rows import Arrays
+from model.estimators import Estimator
+from model.numeric import Floats, sigmoid
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt's calibration of a margin m: probability = sigmoid(slope * m + offset)."""
+
+    slope: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The rule: `positive` where probability >= threshold, else `negative`; and the costs the threshold came from."""
+
+    threshold: float
+    negative: str
+    positive: str
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers of n rows: the features by name, margins and probabilities (float64), and whether to act (bool)."""
+
+    features: Arrays
+    margin: Floats
+    probability: Floats
+    positive: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.margin)
+
+
+class Scorer:
+    """A model, its calibration and its rule, on top of a feature set."""
+
+    def __init__(self, features: FeatureSet, model: Estimator, calibration: Calibration, decision: Decision) -> None:
+        self.features, self.model, self.calibration, self.decision = features, model, calibration, decision
+
+    def score(
+        self,
+        aggregates: Mapping[str, np.ndarray[Any, Any]],
+        attributes: Mapping[str, np.ndarray[Any, Any]],
+        request_time: np.ndarray[Any, Any],
+    ) -> Scores:
+        """Answers of n rows, each the same to the last bit whatever the other rows are.
+
+        Args:
+            aggregates, attributes, request_time: as `FeatureSet.evaluate` takes them.
+
+        Raises:
+            FeatureError: if a row feature misbehaves or is infinite, naming it.
+        """
+        features = self.features.evaluate(aggregates, attributes, request_time)
+        return self.score_features(features)
+
+    def score_features(self, features: Arrays) -> Scores:
+        """Answers from features that are already there, as a training set stores them."""
+        margin = self.model.margin(self.features.matrix(features))
+        probability = sigmoid(self.calibration.slope * margin + self.calibration.offset)
+        return Scores(features, margin, probability, probability >= self.decision.threshold)
+
+    def label(self, positive: bool) -> str:
+        """The decision in words."""
+        return self.decision.positive if positive else self.decision.negative

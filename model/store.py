@@ -1,0 +1,67 @@
+"""The BentoML model store: where artefacts live. The one module below the service that knows BentoML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import NotFound
+
+from model.artefact import Manifest, read_manifest
+
+
+class ModelNotFound(LookupError):
+    """No such model in the store; the message says which there are."""
+
+
+def home() -> Path:
+    """BentoML's home: `BENTOML_HOME`, or its own default."""
+    from bentoml._internal.configuration.containers import BentoMLContainer  # its only way to ask
+
+    return Path(BentoMLContainer.bentoml_home.get())
+
+
+def save(manifest: Manifest, write: Callable[[Path], None]) -> bool:
+    """Store an artefact under its tag, written by `write(directory)`; False if it is there already.
+
+    The main figures go into the store's labels and metadata too, so that `bentoml models get` shows them.
+    """
+    if manifest.tag in tags(manifest.name):
+        return False
+    labels = {"usecase": manifest.name, "algorithm": manifest.algorithm, "fingerprint": manifest.fingerprint[:16]}
+    facts = {
+        "created_at": manifest.created_at,
+        "content_digest": manifest.content_digest,
+        "dataset": manifest.dataset.id,
+        "metrics": manifest.metrics,
+    }
+    with bentoml.models.create(manifest.tag, labels=labels, metadata=facts) as model:
+        write(Path(model.path))
+    Path(bentoml.models.get(manifest.tag).path).chmod(0o755)
+    return True
+
+
+def path(tag: str) -> Path:
+    """Directory of the artefact with that exact tag.
+
+    Raises:
+        ModelNotFound: naming those that are there.
+    """
+    try:
+        return Path(bentoml.models.get(tag).path)
+    except NotFound:
+        there = ", ".join(tags(tag.split(":")[0])) or "none"
+        raise ModelNotFound(f"no model {tag} in the store {home()}; there are: {there}") from None
+
+
+def tags(name: str | None = None) -> list[str]:
+    """Tags of the models of a use case, or of all, oldest first."""
+    models = sorted(bentoml.models.list(name), key=lambda model: model.creation_time)
+    return [str(model.tag) for model in models]
+
+
+def manifests(name: str | None = None) -> list[Manifest]:
+    """Manifests of the stored artefacts, oldest first; models that are none of ours are passed over."""
+    directories = [Path(bentoml.models.get(tag).path) for tag in tags(name)]
+    return [read_manifest(directory) for directory in directories if (directory / "manifest.json").exists()]

@@ -1,0 +1,79 @@
+"""Every setting of Holdfast, in one place, each with a sentence.
+
+A setting is an environment variable `HOLDFAST_<NAME>`; `holdfast settings` prints them with their values. Variables
+that are no setting are left alone: Kubernetes puts `HOLDFAST_PORT` and the like into every pod beside a Service
+called `holdfast`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "HOLDFAST_"
+
+NUMERIC_BASELINE = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
+"""numpy's exp and log give other bits with AVX-512: everything that computes a score is pinned to AVX2."""
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the variable and what it takes."""
+
+
+class Settings(BaseModel):
+    """The settings in force, read once from the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(Path("var"), description="Directory of events, training sets and online rows.")
+    usecase: str = Field("cdnow", description="The use case to work on: a module of usecases/.")
+    usecases: Path | None = Field(None, description="Your own directory of use case modules, beside the built-in ones.")
+    model: str | None = Field(
+        None, description="The model to serve: NAME:VERSION or NAME@ALIAS; by default the champion of the use case."
+    )
+    now: AwareDatetime | None = Field(
+        None, description="Fixes the data's clock (RFC 3339, with a zone); journals keep the real time."
+    )
+    events_url: str | None = Field(
+        None, description="Event store; by default file://HOME/USECASE (Parquet, read with DuckDB)."
+    )
+    online_url: str | None = Field(None, description="Online store; by default sqlite://HOME/USECASE/online.sqlite.")
+    online_read: Literal["materialized", "on-read"] = Field(
+        "materialized",
+        description="Where serving reads aggregates: the materialized row, or computed from the events on each request.",
+    )
+    gate: Literal["enforce", "warn"] = Field(
+        "enforce",
+        description="What a refused model does: `enforce` keeps /readyz at 503; `warn` is for debugging only.",
+    )
+    max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
+    max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from `environ`; an empty variable counts as unset.
+
+    Raises:
+        SettingsError: naming every variable whose value cannot be used.
+    """
+    names = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    given = {names[variable]: value for variable, value in environ.items() if variable in names and value}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(problems)) from None
+
+
+def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Set what must stand before numpy or BentoML is imported: the numeric baseline, and no usage reports."""
+    for name, value in NUMERIC_BASELINE.items():
+        environ.setdefault(name, value)
+    environ.setdefault("BENTOML_DO_NOT_TRACK", "True")

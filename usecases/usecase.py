@@ -1,0 +1,152 @@
+"""A use case: sources, features, label, costs. A module of usecases/ that defines `USECASE` is one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from features.clock import DAY
+from features.contract import ContractError, column_of, columns
+from features.etl.fetch import Sample
+from features.featureset import FeatureSet
+from features.source import Source
+
+HERE = Path(__file__).parent
+
+
+class UseCaseError(ValueError):
+    """A use case cannot be found or does not hold together; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Label: true where the key has no event in [t, t + horizon), in microseconds.
+
+    Args:
+        every: distance of label times in training; first: how much history the first one needs.
+    """
+
+    horizon: int
+    every: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Label: a flag of the record contract, known with the record; such a use case has one label time, now."""
+
+    column: str
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a decision costs or earns, in any one currency; the threshold is where acting starts to pay.
+
+    Args:
+        contact: of acting on one customer; loss: of one churner left alone; rescued: share of contacted churners who stay.
+    """
+
+    contact: float
+    loss: float
+    rescued: float
+
+    @property
+    def threshold(self) -> float:
+        """Act where p * rescued * loss > contact: the probability above which the expected gain is positive."""
+        return self.contact / (self.rescued * self.loss)
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """Everything that makes one model, declared.
+
+    Args:
+        name: also the name of its model; sources: `events` and `records`, either or both.
+        label_time: RFC 3339 time of `holdfast evaluate`'s cross-validation; None means as late as labels allow.
+        cadence: microseconds between materializations; label times are snapped to it, as serving's will be.
+        decisions: what the answer says below and above the threshold.
+        example: what a request carries beside the key, for the README's and `make run`'s curl.
+
+    Raises:
+        UseCaseError: if the parts do not fit together.
+    """
+
+    name: str
+    title: str
+    sources: Mapping[str, Source]
+    features: FeatureSet
+    label: Absence | Outcome
+    costs: Costs
+    label_time: str | None = None
+    cadence: int = DAY
+    decisions: tuple[str, str] = ("stay", "churn")
+    sample: Sample | None = None
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.sources) - {"events", "records"}
+        if unknown or not self.sources:
+            raise UseCaseError(f"{self.name}: sources are 'events' and 'records', not {sorted(unknown)}")
+        keys = {column.name for s in self.sources.values() if (column := column_of(s.contract, "key"))}
+        if len(keys) != 1:
+            raise UseCaseError(f"{self.name}: events and records name the key differently: {', '.join(sorted(keys))}")
+        object.__setattr__(self, "key", keys.pop())
+        events = self.sources.get("events")
+        if (events.contract if events else None) is not self.features.events:
+            raise UseCaseError(f"{self.name}: the feature set and the source of events have different contracts")
+        if self.features.attributes is not None:
+            if "records" not in self.sources:
+                raise UseCaseError(f"{self.name}: requests carry attributes, so training needs a source of records")
+            stored = {column.name: column for column in columns(self.sources["records"].contract)}
+            for column in columns(self.features.attributes):
+                if stored.get(column.name) != column:
+                    raise UseCaseError(f"{self.name}: attribute {column.name!r} is not the same in the record contract")
+        if isinstance(self.label, Absence) and events is None:
+            raise UseCaseError(f"{self.name}: a label by absence needs events")
+        if isinstance(self.label, Outcome):
+            flags = [c.name for c in columns(self.sources["records"].contract) if c.kind == "flag"]
+            if self.label.column not in flags:
+                raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is no bool of the record contract")
+            if self.label.column in self.features.fields:
+                raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is carried by the request: a leak")
+
+
+def names(own: Path | None = None) -> list[str]:
+    """Names of all use cases: the built-in ones and those of the directory `own`."""
+    files = [*HERE.glob("*.py"), *(own.glob("*.py") if own else [])]
+    return sorted({file.stem for file in files if file.stem not in ("__init__", "usecase") and file.stem[0] != "_"})
+
+
+def load(name: str, own: Path | None = None) -> UseCase:
+    """The use case of that name; a module in `own` goes before a built-in one.
+
+    Raises:
+        UseCaseError: if there is none, or its module defines no USECASE of that name.
+    """
+    if name not in names(own):
+        raise UseCaseError(f"no use case {name!r}; there are {', '.join(names(own))} (HOLDFAST_USECASES adds yours)")
+    file = own / f"{name}.py" if own else None
+    module_name = f"usecases.{name}"
+    if file is not None and file.exists() and module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        if spec is None or spec.loader is None:
+            raise UseCaseError(f"{file} cannot be loaded as a Python module")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    try:
+        module = importlib.import_module(module_name)
+    except ContractError as error:
+        raise UseCaseError(f"use case {name}: {error}") from error
+    usecase = getattr(module, "USECASE", None)
+    if not isinstance(usecase, UseCase) or usecase.name != name:
+        raise UseCaseError(f"{module.__file__} defines no USECASE named {name!r}")
+    return usecase
