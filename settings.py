@@ -44,12 +44,14 @@ class Settings(BaseModel):
     online_url: str | None = Field(None, description="Online store; by default sqlite://HOME/USECASE/online.sqlite.")
     online_read: Literal["materialized", "on-read"] = Field(
         "materialized",
-        description="Where serving reads aggregates: the materialized row, or computed from the events on each request.",
+        description="How serving reads aggregates: the materialized row, or computed from the events on each request.",
     )
     gate: Literal["enforce", "warn"] = Field(
         "enforce",
         description="What a refused model does: `enforce` keeps /readyz at 503; `warn` is for debugging only.",
     )
+    user: str | None = Field(None, description="Whose name journal entries carry; by default the user of the process.")
+    image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
     max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
 

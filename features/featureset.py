@@ -64,6 +64,11 @@ class FeatureSet:
         _ = self.fingerprint  # computed now, so that what is wrong is told at import
 
     @cached_property
+    def timed(self) -> bool:
+        """Whether any feature depends on the time of the request."""
+        return REQUEST_TIME in self.inputs or any(REQUEST_TIME in parameters for _, parameters in self.resolved)
+
+    @cached_property
     def fields(self) -> dict[str, Column]:
         """The fields a request carries, by name."""
         return {column.name: column for column in columns(self.attributes)} if self.attributes else {}

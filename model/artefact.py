@@ -16,7 +16,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,7 +24,7 @@ from features.featureset import FeatureSet
 from model import estimators
 from model.scorer import Calibration, Decision, Scorer
 
-FORMAT = 1
+FORMAT: Final = 1
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 NOT_CONTENT = ("created_at", "version", "parent", "git_commit", "libraries", "numeric", "files", "content_digest")
 """Fields of the manifest that are a time, a version, a parent or a machine; `files` is counted file by file."""

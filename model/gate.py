@@ -47,8 +47,8 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     """Load the artefact in `directory` for this feature set.
 
     Args:
-        enforce: False lets a model pass whose fingerprint, libraries or golden rows disagree, with a warning;
-            for debugging only. A broken artefact never passes.
+        enforce: False lets a model pass whose libraries or golden rows disagree, with a warning, for debugging only.
+            A broken artefact, or one of other features, cannot be scored with and never passes.
 
     Raises:
         GateRefused: with every reason: a wrong digest, fingerprint, library version or golden row.
@@ -61,37 +61,32 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     if broken:
         remedy = "restore the artefact from where it was stored, or train again"
         raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {remedy}"])
-    reasons = [*_libraries(manifest), *_fingerprint(manifest, features)]
-    proof = f"{manifest.tag}: {len(manifest.files)} files and the fingerprint match"
-    scorer = None
-    if not _fingerprint(manifest, features):
-        scorer = read_scorer(directory, manifest, features)
-        exact = numeric.baseline() == manifest.numeric
-        rows = read_golden(directory)
-        differ = golden.compare(rows, scorer, exact=exact)
-        reasons += [
-            f"{'; '.join(differ[:3])}{_more(differ)}: train again here, or run the image it was built with"
-        ] * bool(differ)
-        how = (
-            "to the last bit" if exact else f"within {golden.ULPS} ulp (another numeric baseline: {numeric.baseline()})"
-        )
-        proof += f", {len(rows)} golden rows agree {how}"
-    if reasons and (enforce or scorer is None):
+    if manifest.fingerprint != features.fingerprint:
+        raise GateRefused(manifest.tag, [*_libraries(manifest), _other_features(manifest, features)])
+    reasons = _libraries(manifest)
+    scorer, rows = read_scorer(directory, manifest, features), read_golden(directory)
+    exact = numeric.baseline() == manifest.numeric
+    differ = golden.compare(rows, scorer, exact=exact)
+    if differ:
+        reasons.append(f"{'; '.join(differ[:3])}{_more(differ)}: run the image it was built with, or train again")
+    if reasons and enforce:
         raise GateRefused(manifest.tag, reasons)
-    if scorer is None:  # pragma: no cover - a fingerprint that differs is always a reason
-        raise AssertionError
     for reason in reasons:
         log.warning("HOLDFAST_GATE=warn let %s pass although: %s", manifest.tag, reason)
-    return Loaded(manifest, scorer, proof if not reasons else f"{manifest.tag} passed by HOLDFAST_GATE=warn only")
+    if reasons:
+        return Loaded(manifest, scorer, f"{manifest.tag} passed by HOLDFAST_GATE=warn only")
+    how = "to the last bit" if exact else f"within {golden.ULPS} ulp (another numeric baseline: {numeric.baseline()})"
+    proof = (
+        f"{manifest.tag}: {len(manifest.files)} files and the fingerprint match, {len(rows)} golden rows agree {how}"
+    )
+    return Loaded(manifest, scorer, proof)
 
 
-def _fingerprint(manifest: Manifest, features: FeatureSet) -> list[str]:
-    if manifest.fingerprint == features.fingerprint:
-        return []
-    return [
+def _other_features(manifest: Manifest, features: FeatureSet) -> str:
+    return (
         f"fingerprint: the model was trained on features {manifest.fingerprint[:16]}, the code here computes "
-        f"{features.fingerprint[:16]}: run the code it was trained with, or train again (`holdfast train {manifest.name}`)"
-    ]
+        f"{features.fingerprint[:16]}: run the code it was trained with, or `holdfast train {manifest.name}`"
+    )
 
 
 def _libraries(manifest: Manifest) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Inputs:
         return len(self.request_time)
 
 
-def choose(scores: Scores, inputs: Inputs, features: FeatureSet, most: int = 64) -> np.ndarray[Any, Any]:
+def choose(scores: Scores, inputs: Inputs, most: int = 64) -> np.ndarray[Any, Any]:
     """Rows worth keeping: spread over the scores, the ends of each input, and every level of every category."""
     order = np.argsort(scores.margin, kind="stable")
     chosen = set(order[np.linspace(0, len(order) - 1, most // 2).astype(int)].tolist())
@@ -69,7 +69,7 @@ def record(inputs: Inputs, scores: Scores) -> list[dict[str, Any]]:
     ]
 
 
-def restore(rows: list[Mapping[str, Any]], features: FeatureSet) -> Inputs:
+def restore(rows: Sequence[Mapping[str, Any]], features: FeatureSet) -> Inputs:
     """The raw inputs of recorded rows, with the types the feature set takes."""
     raw = {a.name: [row["aggregates"][a.name] for row in rows] for a in features.aggregates}
     attributes = {
@@ -79,7 +79,7 @@ def restore(rows: list[Mapping[str, Any]], features: FeatureSet) -> Inputs:
     return Inputs(agg.convert(features.aggregates, raw), attributes, times)
 
 
-def compare(rows: list[Mapping[str, Any]], scorer: Scorer, *, exact: bool) -> list[str]:
+def compare(rows: Sequence[Mapping[str, Any]], scorer: Scorer, *, exact: bool) -> list[str]:
     """Asks the scorer again, all rows at once and each alone; what differs, in words.
 
     Args:

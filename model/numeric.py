@@ -33,7 +33,7 @@ def linear(matrix: Floats, coefficients: list[float], intercept: float) -> Float
 def ulps(a: Floats, b: Floats) -> NDArray[np.int64]:
     """How many representable float64 lie between a and b, elementwise."""
     ordered = [np.where(bits < 0, np.int64(-(2**63)) - bits, bits) for bits in (a.view(np.int64), b.view(np.int64))]
-    return np.abs(ordered[0] - ordered[1])
+    return np.asarray(np.abs(ordered[0] - ordered[1]))
 
 
 def baseline() -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The reference of monitoring: how the inputs and answers were spread when the model was trained. Integer counts only.
+"""The reference of monitoring: how inputs and answers were spread when the model was trained. Integer counts only.
 
-Per number: 20 quantile bins, below and above the range, missing. Per category: each level, unseen, missing. Counts of two
-profiles with the same edges add up, so that any split of the rows gives the same sum.
+Per number: 20 quantile bins, the range (with half of it as margin), missing. Per category: each level, unseen, missing.
+Counts of two profiles with the same edges add up, so that any split of the rows gives the same sum.
 """
 
 from __future__ import annotations

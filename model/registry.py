@@ -1,7 +1,7 @@
 """The registry: which model goes by which alias, and everything that ever happened, in an append-only journal.
 
-One line of JSON per event in BENTOML_HOME/holdfast/journal.jsonl: promotions and rollbacks (who, when, from, to, why, what
-the gate said), and every ready and stop of a server (image, tag, pod). An alias is what its last line says.
+One line of JSON per event in BENTOML_HOME/holdfast/journal.jsonl: promotions and rollbacks (who, when, from, to, why,
+what the gate said), and every ready and stop of a server (image, tag, pod). An alias is what its last line says.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ class Entry:
 
 
 class Registry:
-    """The journal in `directory`, made when it is first written."""
+    """The journal in `directory`, made when it is first written.
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "journal.jsonl"
+    Args:
+        who: whose name the entries carry; None is the user of this process. image: of a deployment.
+    """
+
+    def __init__(self, directory: Path, who: str | None = None, image: str = "") -> None:
+        self.path, self.who, self.image = directory / "journal.jsonl", who or getpass.getuser(), image
 
     def entries(self, usecase: str | None = None) -> list[Entry]:
         """Every entry, oldest first.
@@ -133,9 +137,8 @@ class Registry:
     def _append(
         self, usecase: str, action: Action, alias: str, before: str | None, tag: str, why: str, proof: str
     ) -> Entry:
-        image, pod = os.environ.get("HOLDFAST_IMAGE", ""), socket.gethostname()
-        who = os.environ.get("HOLDFAST_USER") or getpass.getuser()
-        entry = Entry(wall(), who, action, usecase, alias, before, tag, why, proof, image, pod)
+        pod = socket.gethostname()
+        entry = Entry(wall(), self.who, action, usecase, alias, before, tag, why, proof, self.image, pod)
         with self.path.open("a") as file:
             file.write(json.dumps(asdict(entry)) + "\n")
             file.flush()

@@ -57,7 +57,10 @@ def path(tag: str) -> Path:
 
 def tags(name: str | None = None) -> list[str]:
     """Tags of the models of a use case, or of all, oldest first."""
-    models = sorted(bentoml.models.list(name), key=lambda model: model.creation_time)
+    try:
+        models = sorted(bentoml.models.list(name), key=lambda model: model.creation_time)
+    except NotFound:  # BentoML's answer for a name without models
+        return []
     return [str(model.tag) for model in models]
 
 

@@ -47,7 +47,8 @@ class Costs:
     """What a decision costs or earns, in any one currency; the threshold is where acting starts to pay.
 
     Args:
-        contact: of acting on one customer; loss: of one churner left alone; rescued: share of contacted churners who stay.
+        contact: of acting on one customer; loss: of one churner left alone;
+        rescued: share of contacted churners who then stay.
     """
 
     contact: float

@@ -23,8 +23,8 @@ class Stage:
     """Holds relations of one ingest, on disk, gone when it is closed.
 
     `good(row, event_id, key, ts, ingested_at, <fields>)` are the accepted rows, `bad(id, row, original, reasons)` the
-    others: every record read is in exactly one of them. Without an id in the source, the id is the content's digest and its
-    ordinal among equal rows of the source, so that the same row has the same id whenever it is read again.
+    others: every record read is in exactly one of them. Without an id in the source, the id is the content's digest
+    and its ordinal among equal rows, so that the same row has the same id whenever it is read again.
 
     Args:
         now: the batch's time, microseconds: `ingested_at` of rows whose source does not say when it learnt of them.

@@ -76,11 +76,15 @@ class ParquetStore:
             found = connection.execute(sql, {"t": before}).fetchnumpy()["key"]
         return np.asarray(found, dtype=np.str_)
 
-    def aggregate(self, spine: Spine) -> Lookup:
-        """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events."""
+    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
+        """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events.
+
+        Args:
+            cut: hide every event at or after this time (microseconds): what a leakage check compares with.
+        """
         if not self.features.sql:
             return Lookup({}, np.ones(len(spine), dtype=np.bool_), spine.t)
-        with self._connect() as connection:
+        with self._connect(cut) as connection:
             connection.register("spine", _table(spine))
             raw = connection.execute(f"SELECT * FROM ({self.features.sql}) ORDER BY row_id").fetchnumpy()
         return Lookup(agg.convert(self.features.aggregates, raw), np.asarray(raw["known"]) > 0, spine.t)
@@ -231,10 +235,12 @@ class ParquetStore:
         own = [(c.name, sql_type(c)) for c in columns(self.sources[table].contract) if c.kind not in SYSTEM]
         return [("event_id", "VARCHAR"), ("key", "VARCHAR"), ("ts", "BIGINT"), ("ingested_at", "BIGINT"), *own]
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connect(self, cut: int | None = None) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
         for table in self.sources:
             sql = _union(self._files(table), [*self._layout(table), ("batch", "BIGINT")])
+            if cut is not None:
+                sql = f"SELECT * FROM ({sql}) WHERE ts < {int(cut)}"
             connection.execute(f"CREATE TEMP VIEW {table} AS {sql}")
         return connection
 

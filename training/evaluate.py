@@ -1,0 +1,48 @@
+"""Cross-validation at one label time, beside the logistic baseline: how good the recipe is, not one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from model.estimators import Boosted, Linear
+from training import fit, metrics
+from training.dataset import Dataset
+from training.split import bucket, folds
+from usecases import UseCase
+
+FOLDS, REPEATS = 5, 2
+Step = Callable[[str, int, int], None]
+"""Progress: what is being done, how many of how many are done."""
+
+
+def evaluate(usecase: UseCase, dataset: Dataset, progress: Step) -> dict[str, dict[str, float]]:
+    """`REPEATS` x `FOLDS`-fold cross-validation over keys: metrics of `model` and of `logistic`.
+
+    In each fold a fifth of the training keys chooses the number of trees and calibrates; the test keys only measure.
+    Each repeat is measured whole, and the repeats are averaged.
+    """
+    matrix = usecase.features.matrix(dataset.features)
+    measured: dict[str, list[dict[str, float]]] = {"model": [], "logistic": []}
+    answers = {name: np.empty(len(dataset)) for name in measured}
+    total = FOLDS * REPEATS
+    for number, (train, test) in enumerate(folds(dataset.key, dataset.label, FOLDS, REPEATS)):
+        progress("cross-validation", number, total)
+        held = bucket(dataset.key[train], 5) == number % 5
+        fitted, chosen = train[~held], train[held]
+        for name, algorithm in (("model", Boosted.algorithm), ("logistic", Linear.algorithm)):
+            scorer = fit.scorer(
+                algorithm,
+                usecase,
+                (matrix[fitted], dataset.label[fitted]),
+                (matrix[chosen], dataset.label[chosen]),
+            )
+            answers[name][test] = scorer.score_features(dataset.take(test).features).probability
+            if number % FOLDS == FOLDS - 1:
+                measured[name].append(metrics.measure(dataset.label, answers[name]))
+    progress("cross-validation", total, total)
+    return {
+        name: {key: round(float(np.mean([m[key] for m in repeats])), 6) for key in repeats[0]}
+        for name, repeats in measured.items()
+    }

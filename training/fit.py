@@ -1,0 +1,104 @@
+"""Fitting: boosted trees with regularised defaults and early stopping, logistic regression, calibration, threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from features.featureset import FeatureSet
+from model.estimators import Boosted, Estimator, Linear
+from model.numeric import Floats
+from model.scorer import Calibration, Decision, Scorer
+from usecases import Costs, UseCase
+
+PARAMETERS: dict[str, Any] = {
+    "objective": "binary:logistic",
+    "tree_method": "hist",
+    "max_depth": 3,
+    "eta": 0.05,
+    "min_child_weight": 20,
+    "subsample": 0.8,
+    "colsample_bytree": 0.6,
+    "reg_lambda": 10.0,
+    "seed": 0,
+}
+"""Chosen on cdnow and telco by cross-validation: within .001 ROC-AUC of deeper and slower settings on both."""
+ROUNDS, PATIENCE = 2_000, 50
+PENALTY = 0.1
+"""C of the logistic regression: inverse strength of its L2 penalty on standardised columns."""
+
+Labels = NDArray[np.bool_]
+
+
+def boosted(features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels) -> Boosted:
+    """Trees fitted on (n, p) `matrix`, as many as serve `valid` best by log loss. The same for any number of threads."""
+    names = [name.replace("[", "(").replace("]", ")").replace("<", "lt ") for name in features.columns]
+    train = xgboost.DMatrix(matrix, label, feature_names=names)
+    held = xgboost.DMatrix(valid, valid_label, feature_names=names)
+    booster = xgboost.train(
+        {**PARAMETERS, "eval_metric": "logloss"},
+        train,
+        ROUNDS,
+        evals=[(held, "valid")],
+        early_stopping_rounds=PATIENCE,
+        verbose_eval=False,
+    )
+    best = booster[: booster.best_iteration + 1]
+    best.set_attr(best_iteration=None, best_score=None)
+    return Boosted(best)
+
+
+def logistic(features: FeatureSet, matrix: Floats, label: Labels) -> Linear:
+    """scikit-learn's logistic regression on standardised columns, exported as numbers; missing is the median."""
+    with np.errstate(all="ignore"):
+        fill = np.array([np.median(c[~np.isnan(c)]) if (~np.isnan(c)).any() else 0.0 for c in matrix.T])
+    filled = np.where(np.isnan(matrix), fill, matrix)
+    mean, scale = filled.mean(axis=0), filled.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    with threadpool_limits(1):  # a sum over other threads has other last bits
+        fitted = LogisticRegression(C=PENALTY, max_iter=5_000).fit((filled - mean) / scale, label)
+    return Linear(
+        list(features.columns),
+        fill.tolist(),
+        mean.tolist(),
+        scale.tolist(),
+        fitted.coef_[0].tolist(),
+        float(fitted.intercept_[0]),
+    )
+
+
+def calibrate(margin: Floats, label: Labels) -> Calibration:
+    """Platt's scaling of margins on examples the model was not fitted on (Platt 1999, without label smoothing)."""
+    if label.all() or not label.any():
+        raise ValueError("calibration needs both outcomes among its examples")
+    with threadpool_limits(1):
+        fitted = LogisticRegression(C=1e6).fit(margin[:, None], label)
+    return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
+
+
+def decision(usecase: UseCase) -> Decision:
+    """The rule that the stated costs make: act where the expected gain is positive."""
+    costs: Costs = usecase.costs
+    negative, positive = usecase.decisions
+    stated = {"contact": costs.contact, "loss": costs.loss, "rescued": costs.rescued}
+    return Decision(min(max(costs.threshold, 0.0), 1.0), negative, positive, stated)
+
+
+def scorer(
+    algorithm: str,
+    usecase: UseCase,
+    train: tuple[Floats, Labels],
+    valid: tuple[Floats, Labels],
+) -> Scorer:
+    """Fit, then calibrate on `valid`: a scorer of that algorithm, `xgboost` or `logistic`."""
+    model: Estimator
+    if algorithm == Boosted.algorithm:
+        model = boosted(usecase.features, *train, *valid)
+    else:
+        model = logistic(usecase.features, *train)
+    return Scorer(usecase.features, model, calibrate(model.margin(valid[0]), valid[1]), decision(usecase))
