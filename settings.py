@@ -20,7 +20,20 @@ NUMERIC_BASELINE = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
 """numpy's exp and log give other bits with AVX-512: everything that computes a score is pinned to AVX2."""
 
 
-class SettingsError(ValueError):
+class HoldfastError(Exception):
+    """Base of every error a user can cause or mend; a command prints its message and exits with 1.
+
+    SettingsError, UseCaseError                         a setting or a use case cannot be used
+    ContractError, FeatureError                         a declaration cannot be kept on every engine
+    SourceError, FetchError, StoreError                 data cannot be read, had or kept
+    LeakageError                                        a training set would know the future
+    ArtefactError, GateRefused, ModelNotFound           a model is not what it says, or not there
+    RegistryError                                       an alias or a way back does not exist
+    ParityError, ServerError                            two paths differ; a server did not come up
+    """
+
+
+class SettingsError(HoldfastError, ValueError):
     """A setting has a value that cannot be used; the message names the variable and what it takes."""
 
 

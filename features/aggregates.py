@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from features.contract import INTEGERS, RESERVED, SYSTEM, Contract, column_of, columns
+from settings import HoldfastError
 
 Function = Literal["count", "sum", "min", "max", "count_distinct"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -23,7 +24,7 @@ TIME = "ts"
 """What the event's time is called in the SQL, whatever the contract calls it."""
 
 
-class FeatureError(TypeError):
+class FeatureError(HoldfastError, TypeError):
     """A feature is declared in a way that cannot be computed; raised at import, naming the feature."""
 
 

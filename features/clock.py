@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from settings import HoldfastError
+
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -13,14 +15,18 @@ DAY = 24 * HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class TimeError(HoldfastError, ValueError):
+    """A text is no time, or says no zone."""
+
+
 def micros(moment: datetime) -> int:
     """Microseconds since the epoch of an aware datetime, exactly.
 
     Raises:
-        ValueError: if `moment` has no zone.
+        TimeError: if `moment` has no zone.
     """
     if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; write it with one, as 1998-07-01T00:00:00Z")
+        raise TimeError(f"{moment.isoformat()} has no time zone; write it with one, as 1998-07-01T00:00:00Z")
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -28,9 +34,13 @@ def parse(text: str) -> int:
     """Microseconds of an RFC 3339 text such as `1998-07-01T00:00:00Z`.
 
     Raises:
-        ValueError: if the text is no time, or has no zone.
+        TimeError: if the text is no time, or has no zone.
     """
-    return micros(datetime.fromisoformat(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise TimeError(f"{text!r} is no time; write it as 1998-07-01T00:00:00Z") from None
+    return micros(moment)
 
 
 def rfc3339(moment: int) -> str:

@@ -32,6 +32,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from settings import HoldfastError
+
 Kind = Literal["key", "id", "time", "arrival", "money", "integer", "number", "flag", "category"]
 SYSTEM: frozenset[Kind] = frozenset({"key", "id", "time", "arrival"})
 """Kinds that say which row this is and when it was known; the stores keep them under their own names."""
@@ -135,7 +137,7 @@ RESERVED = frozenset(
 """Names no column may have: words of SQL in one of the engines, and Holdfast's own columns."""
 
 
-class ContractError(TypeError):
+class ContractError(HoldfastError, TypeError):
     """A contract declares something that cannot be kept on every engine; raised at import, naming the field."""
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from features.featureset import FeatureSet
 from model import estimators
 from model.scorer import Calibration, Decision, Scorer
+from settings import HoldfastError
 
 FORMAT: Final = 1
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
@@ -30,7 +31,7 @@ NOT_CONTENT = ("created_at", "version", "parent", "git_commit", "libraries", "nu
 """Fields of the manifest that are a time, a version, a parent or a machine; `files` is counted file by file."""
 
 
-class ArtefactError(ValueError):
+class ArtefactError(HoldfastError, ValueError):
     """An artefact is not what it says it is; the message names the file and what to do."""
 
 

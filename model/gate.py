@@ -14,13 +14,14 @@ from features.featureset import FeatureSet
 from model import golden, numeric
 from model.artefact import ArtefactError, Library, Manifest, check_files, read_golden, read_manifest, read_scorer
 from model.scorer import Scorer
+from settings import HoldfastError
 
 log = logging.getLogger("holdfast.gate")
 XGBOOST = ("xgboost-cpu", "xgboost")
 """Distributions that carry the xgboost library; the first one installed counts."""
 
 
-class GateRefused(RuntimeError):
+class GateRefused(HoldfastError, RuntimeError):
     """The gate refused a model; `reasons` says everything that is wrong, and what to do."""
 
     def __init__(self, tag: str, reasons: list[str]) -> None:

@@ -18,12 +18,13 @@ from typing import Literal
 
 from features.clock import parse, wall
 from features.store.lock import exclusive
+from settings import HoldfastError
 
 Action = Literal["promote", "rollback", "ready", "stop"]
 CHAMPION = "champion"
 
 
-class RegistryError(LookupError):
+class RegistryError(HoldfastError, LookupError):
     """An alias or a way back that does not exist; the message says what to do."""
 
 
@@ -128,6 +129,15 @@ class Registry:
         """Record that a server became ready with, or stopped serving, this model."""
         with self._writing():
             return self._append(usecase, action, "", None, tag, "", proof)
+
+    def serving(self, usecase: str, at: str) -> list[str]:
+        """Tags that some server was ready with at a time (RFC 3339), sorted."""
+        live: dict[tuple[str, str], int] = {}
+        for entry in self.entries(usecase):
+            if parse(entry.time) <= parse(at) and entry.action in ("ready", "stop"):
+                place = (entry.pod, entry.tag)
+                live[place] = live.get(place, 0) + (1 if entry.action == "ready" else -1)
+        return sorted({tag for (_, tag), count in live.items() if count > 0})
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

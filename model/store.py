@@ -9,9 +9,10 @@ import bentoml
 from bentoml.exceptions import NotFound
 
 from model.artefact import Manifest, read_manifest
+from settings import HoldfastError
 
 
-class ModelNotFound(LookupError):
+class ModelNotFound(HoldfastError, LookupError):
     """No such model in the store; the message says which there are."""
 
 

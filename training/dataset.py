@@ -17,13 +17,14 @@ from features.rows import Arrays
 from features.store.base import Spine, StoreError
 from features.store.parquet import ParquetStore
 from model.golden import Inputs
+from settings import HoldfastError
 from usecases import Absence, UseCase
 
 FORMAT = 1
 """Raised when the same events would give another training set."""
 
 
-class LeakageError(ValueError):
+class LeakageError(HoldfastError, ValueError):
     """The training set would know the future; the message says where."""
 
 
@@ -93,6 +94,19 @@ def build(usecase: UseCase, store: ParquetStore, times: list[int], as_of: int, c
     return dataset, False
 
 
+def frame(usecase: UseCase, store: ParquetStore, spine: Spine) -> Inputs:
+    """Raw inputs of every spine row as they were known at its t: what training and batch read.
+
+    Raises:
+        StoreError: if a row's key has no record that the model needs.
+    """
+    attributes: dict[str, Any] = {}
+    if usecase.features.attributes is not None:
+        records = store.records(spine)
+        attributes = {name: records[name] for name in usecase.features.fields}
+    return Inputs(store.aggregate(spine).aggregates, attributes, spine.t)
+
+
 def check_cut(store: ParquetStore, dataset: Dataset, t: int) -> int:
     """Recompute the aggregates at label time `t` with every event at or after t hidden; how many rows were compared.
 
@@ -118,15 +132,11 @@ def _compute(usecase: UseCase, store: ParquetStore, times: list[int]) -> Dataset
     key = np.concatenate(keys)
     t = np.concatenate([np.full(len(part), time, dtype=np.int64) for part, time in zip(keys, times, strict=True)])
     spine = Spine(key, t)
-    attributes: dict[str, Any] = {}
-    if usecase.features.attributes is not None or not isinstance(usecase.label, Absence):
-        attributes = store.records(spine)
     if isinstance(usecase.label, Absence):
         label = store.active(spine, usecase.label.horizon) == 0
     else:
-        label = attributes[usecase.label.column].astype(np.bool_)
-    own = {name: attributes[name] for name in usecase.features.fields}
-    return _dataset(usecase, key, t, label, Inputs(store.aggregate(spine).aggregates, own, t))
+        label = store.records(spine)[usecase.label.column].astype(np.bool_)
+    return _dataset(usecase, key, t, label, frame(usecase, store, spine))
 
 
 def _dataset(usecase: UseCase, key: Any, t: Any, label: Any, inputs: Inputs) -> Dataset:

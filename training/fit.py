@@ -36,7 +36,7 @@ Labels = NDArray[np.bool_]
 
 
 def boosted(features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels) -> Boosted:
-    """Trees fitted on (n, p) `matrix`, as many as serve `valid` best by log loss. The same for any number of threads."""
+    """Trees fitted on (n, p) `matrix`, as many as serve `valid` best by log loss, whatever the number of threads."""
     names = [name.replace("[", "(").replace("]", ")").replace("<", "lt ") for name in features.columns]
     train = xgboost.DMatrix(matrix, label, feature_names=names)
     held = xgboost.DMatrix(valid, valid_label, feature_names=names)

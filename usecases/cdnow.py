@@ -123,7 +123,7 @@ USECASE = UseCase(
     },
     features=FEATURES,
     label=Absence(horizon=90 * DAY, every=30 * DAY, first=90 * DAY),
-    costs=Costs(contact=1.0, loss=20.0, rescued=0.1),
+    costs=Costs(contact=2.0, loss=25.0, rescued=0.1),
     label_time="1997-12-31T00:00:00Z",
     sample=Sample(
         title="CDNOW: 69,659 orders of 23,570 customers, 1997-01 to 1998-06",

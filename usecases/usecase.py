@@ -7,18 +7,21 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from features import clock
 from features.clock import DAY
 from features.contract import ContractError, column_of, columns
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
+from settings import HoldfastError
 
 HERE = Path(__file__).parent
 
 
-class UseCaseError(ValueError):
+class UseCaseError(HoldfastError, ValueError):
     """A use case cannot be found or does not hold together; the message names it and what to do."""
 
 
@@ -87,6 +90,12 @@ class UseCase:
     decisions: tuple[str, str] = ("stay", "churn")
     sample: Sample | None = None
     key: str = field(init=False)
+
+    def now(self, fixed: datetime | None) -> int:
+        """The data's clock, microseconds: `fixed` (HOLDFAST_NOW), else the end of historical sample data, else now."""
+        if fixed is None and self.sample is not None and self.sample.now is not None:
+            return clock.parse(self.sample.now)
+        return clock.now(fixed)
 
     def __post_init__(self) -> None:
         unknown = set(self.sources) - {"events", "records"}

@@ -10,8 +10,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from settings import HoldfastError
 
-class FetchError(RuntimeError):
+
+class FetchError(HoldfastError, RuntimeError):
     """The data could not be had, or is not what was pinned."""
 
 

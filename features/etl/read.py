@@ -12,12 +12,13 @@ from pathlib import Path
 import duckdb
 
 from features.source import Source
+from settings import HoldfastError
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 CHUNK = 50_000
 
 
-class SourceError(ValueError):
+class SourceError(HoldfastError, ValueError):
     """A whole source cannot be read; the message names it and says what to do."""
 
 

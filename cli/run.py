@@ -1,0 +1,95 @@
+"""`holdfast run`, behind `make run`: from nothing to an answered request, each step once."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+
+from cli.console import Out
+from cli.parity import requests
+from cli.server import ServerError, in_use, serve
+from cli.workspace import Workspace
+from features import clock
+from features.store.base import Spine
+from training.dataset import frame
+
+
+def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict[str, object]:
+    """Prepare, train, promote, materialize, serve, and show a request with its answer; then serve until Ctrl-C.
+
+    Raises:
+        ServerError: if the port is taken, or the server does not come up.
+    """
+    if in_use(port):
+        raise ServerError(f"port {port} is taken: stop what listens there, or choose another (`make run PORT=3005`)")
+    name, seconds = workspace.usecase.name, {}
+
+    def timed(what: str, step: Callable[[], str]) -> None:
+        started = time.monotonic()
+        line = step()
+        seconds[what] = round(time.monotonic() - started, 2)
+        out.proved(what, f"{line} ({seconds[what]:.1f} s)")
+
+    timed("data", lambda: "; ".join(line for _, line in workspace.prepare()))
+    timed("model", lambda: _model(workspace, out))
+    timed("rows", lambda: _rows(workspace))
+    environ = {"HOLDFAST_USECASE": name, "HOLDFAST_HOME": str(workspace.settings.home.absolute())}
+    if workspace.usecase.sample and workspace.usecase.sample.now:
+        environ["HOLDFAST_NOW"] = clock.rfc3339(workspace.now)
+    log = workspace.home / "serve.log"
+    started = time.monotonic()
+    with serve(environ, port=port, log=log) as server:
+        ready = httpx.get(f"{server.url}/readyz").json()
+        seconds["serve"] = round(time.monotonic() - started, 2)
+        out.proved("serve", f"{server.url} is ready with {ready['model']} ({seconds['serve']:.1f} s); its log is {log}")
+        body = json.dumps(_example(workspace))
+        answer = httpx.post(f"{server.url}/v1/predict", content=body, headers={"content-type": "application/json"})
+        url = f"http://localhost:{port}/v1/predict"
+        out.say(f"\ncurl -s {url} -H 'content-type: application/json' \\\n  -d {shlex.quote(body)}\n")
+        out.say(json.dumps(answer.json(), indent=2))
+        if stay:
+            out.say(
+                f"\nServing {name} at http://localhost:{port} (its pages: /, its OpenAPI: /docs.json). Ctrl-C stops it."
+            )
+            sys.stdout.flush()
+            try:
+                code = server.process.wait()
+                raise ServerError(f"the server ended by itself with {code}; its log is {log}")
+            except KeyboardInterrupt:
+                out.say("\nstopping")
+    if stay:
+        out.say("stopped")
+    return {"model": ready["model"], "answer": answer.json(), "seconds": seconds}
+
+
+def _model(workspace: Workspace, out: Out) -> str:
+    champion = workspace.champion()
+    if champion is not None:
+        return f"{champion} is the champion, already there; the gate let it pass"
+    with out.progress() as progress:
+        tag, proof = workspace.model(progress)
+    for line in proof:
+        out.proved("train", line)
+    workspace.registry.promote(workspace.usecase.name, tag, why="first model", proof="passed the load gate")
+    return f"{tag} is now {workspace.usecase.name}@champion"
+
+
+def _rows(workspace: Workspace) -> str:
+    rows, written = workspace.materialize()
+    if workspace.usecase.features.events is None:
+        return "nothing to materialize: every input is in the request"
+    done = "written and read back" if written else "already there"
+    return f"{rows:,} online rows as of {clock.rfc3339(workspace.as_of)}, {done}"
+
+
+def _example(workspace: Workspace) -> dict[str, object]:
+    """A request for the first customer there is."""
+    keys = workspace.events.keys(workspace.now)[:1]
+    return next(
+        requests(workspace.usecase, keys, frame(workspace.usecase, workspace.events, Spine.at(keys, workspace.now)))
+    )

@@ -1,0 +1,149 @@
+"""A use case at work: its settings, stores and model, and the steps that make what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import settings as holdfast_settings
+import usecases
+from features import clock
+from features.etl.fetch import fetch
+from features.etl.ingest import ingest, summary
+from features.store import open_events, open_online
+from features.store.base import OnlineStore, Spine, StoreError
+from features.store.parquet import ParquetStore
+from model import gate
+from model import store as model_store
+from model.gate import GateRefused
+from model.registry import CHAMPION, Registry
+from settings import Settings
+from training.evaluate import Step
+from usecases import UseCase
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One use case under one set of settings."""
+
+    settings: Settings
+    usecase: UseCase
+
+    @staticmethod
+    def open(name: str | None = None) -> Workspace:
+        """The use case of that name, or of HOLDFAST_USECASE.
+
+        Raises:
+            SettingsError, UseCaseError: if it cannot be had.
+        """
+        settings = holdfast_settings.load()
+        return Workspace(settings, usecases.load(name or settings.usecase, settings.usecases))
+
+    @property
+    def home(self) -> Path:
+        """Directory of the use case's data."""
+        return self.settings.home / self.usecase.name
+
+    @property
+    def cache(self) -> Path:
+        """Directory of training sets."""
+        return self.home / "training"
+
+    @cached_property
+    def now(self) -> int:
+        """The data's clock, microseconds; it stands still while a command runs."""
+        return self.usecase.now(self.settings.now)
+
+    @cached_property
+    def as_of(self) -> int:
+        """Now, snapped to the cadence of materialization."""
+        return clock.floor(self.now, self.usecase.cadence)
+
+    @cached_property
+    def events(self) -> ParquetStore:
+        """The event store."""
+        return open_events(self.settings.events_url, self.home, self.usecase.features, self.usecase.sources)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Aliases and the journal."""
+        return Registry(model_store.home() / "holdfast", self.settings.user, self.settings.image)
+
+    def online(self) -> OnlineStore:
+        """The online store, open for writing."""
+        return open_online(self.settings.online_url, self.home, self.usecase.features)
+
+    def prepare(self) -> list[tuple[str, str]]:
+        """Fetch and ingest the sample data where there are no events yet; what was done, step and proof.
+
+        Raises:
+            StoreError: if there are none, and no sample either. FetchError: if the sample cannot be had.
+        """
+        batches = self.events.batches()
+        if batches:
+            rows = sum(batch.rows for batch in batches)
+            return [("ingest", f"{rows:,} rows in {len(batches)} batch(es), already there")]
+        sample = self.usecase.sample
+        if sample is None:
+            raise StoreError(f"{self.usecase.name} has no events and no sample: run `holdfast ingest FILE --backfill`")
+        path = fetch(sample, self.settings.home / "data")
+        table = next(iter(self.usecase.sources))
+        outcome = ingest(self.events, table, path, now=self.now, backfill=True)
+        self.load_online()
+        return [("data", f"{sample.title}; {path} has the pinned sha256"), ("ingest", summary(path.name, outcome))]
+
+    def load_online(self) -> int:
+        """Let the online store take over batches it has not seen; its last batch."""
+        online = self.online()
+        try:
+            for batch in self.events.batches():
+                if batch.number > online.last_batch() and self.usecase.features.events is not None:
+                    online.load(batch.number, self.events.events(batch.number))
+            return online.last_batch()
+        finally:
+            online.close()
+
+    def materialize(self) -> tuple[int, bool]:
+        """Materialized rows of everyone at `as_of`: how many, and whether they had to be written."""
+        if self.usecase.features.events is None:
+            return 0, False
+        batch = self.load_online()
+        online = self.online()
+        try:
+            try:
+                as_of, last, rows = online.as_of()
+            except StoreError:
+                as_of, last, rows = 0, -1, 0
+            if (as_of, last) == (self.as_of, batch):
+                return rows, False
+            keys = self.events.keys(self.as_of)
+            online.materialize(keys, self.events.aggregate(Spine.at(keys, self.as_of)), self.as_of, batch)
+            return len(keys), True
+        finally:
+            online.close()
+
+    def champion(self) -> str | None:
+        """Tag of the champion, if it is in the store and passes the gate here."""
+        tag = self.registry.alias(self.usecase.name, CHAMPION)
+        return tag if tag is not None and self.passes(tag) else None
+
+    def passes(self, tag: str) -> bool:
+        """Whether the gate lets that model pass with the code of today."""
+        try:
+            gate.load(model_store.path(tag), self.usecase.features)
+        except (GateRefused, model_store.ModelNotFound):
+            return False
+        return True
+
+    def model(self, progress: Step) -> tuple[str, list[str]]:
+        """A model that passes: the champion, else the newest one, else a new one; and what training proved."""
+        from training.train import train
+
+        for tag in [self.champion(), *reversed(model_store.tags(self.usecase.name))]:
+            if tag is not None and self.passes(tag):
+                return tag, []
+        trained = train(self.usecase, self.events, as_of=self.now, cache=self.cache, progress=progress)
+        return trained.manifest.tag, trained.proof

@@ -1,0 +1,1 @@
+"""Serving: one transport-free core, and the edge that HTTP requests pass."""
