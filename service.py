@@ -41,7 +41,7 @@ def pinned() -> str | None:
     recipe = Path(__file__).parent.parent / "bento.yaml"
     if not recipe.exists():
         return None
-    return str(yaml.safe_load(recipe.read_text())["models"][0]["tag"])
+    return str(yaml.safe_load(recipe.read_text())["services"][0]["models"][0]["tag"])
 
 
 def wanted() -> str:

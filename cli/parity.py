@@ -60,6 +60,8 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True)
     """
     usecase, t = workspace.usecase, workspace.as_of
     keys = workspace.events.keys(t)
+    if not len(keys):
+        raise ParityError(f"{usecase.name} has no customers at {clock.rfc3339(t)}: there is nothing to compare")
     inputs = frame(usecase, workspace.events, Spine.at(keys, t))
     with tempfile.TemporaryDirectory(prefix="holdfast-parity-") as temporary:
         online = _online_copy(workspace, Path(temporary))

@@ -59,8 +59,8 @@ class Workspace:
 
     @cached_property
     def as_of(self) -> int:
-        """Now, snapped to the cadence of materialization."""
-        return clock.floor(self.now, self.usecase.cadence)
+        """Now, snapped to the cadence of materialization where there is something to materialize."""
+        return clock.floor(self.now, self.usecase.cadence) if self.usecase.features.events else self.now
 
     @cached_property
     def events(self) -> ParquetStore:

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -75,14 +75,21 @@ def again(form: str, header: tuple[str, ...], originals: Iterable[bytes], source
 
 def _csv(path: Path, source: Source) -> Text:
     encoding = "utf-8-sig" if source.encoding == "utf-8" else source.encoding
-    lines = path.open(encoding=encoding, errors="surrogateescape", newline="")
-    header: list[str] = []
-    while not header:  # blank lines before the header are no header
-        line = lines.readline()
-        if not line:
-            raise SourceError(f"{path} has no header line; nothing was ingested")
-        header = [name.strip() for name in next(_reader([line], source), [])]
-    return Text(path.name, "csv", tuple(header), _records(lines, len(header), source))
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
+        try:
+            header = next((names for names in _reader(lines, source) if names), None)
+        except csv.Error as error:
+            raise SourceError(f"{path}: the header line cannot be read: {error}; nothing was ingested") from None
+    if header is None:
+        raise SourceError(f"{path} has no header line; nothing was ingested")
+
+    def records() -> Iterator[Record]:
+        with path.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
+            rows = _records(lines, len(header), source)
+            next(rows)  # the header
+            yield from (replace(record, row=record.row - 1) for record in rows)
+
+    return Text(path.name, "csv", tuple(name.strip() for name in header), records())
 
 
 def _reader(lines: Iterable[str], source: Source) -> Iterator[list[str]]:

@@ -28,7 +28,8 @@ class Stage:
 
     Args:
         now: the batch's time, microseconds: `ingested_at` of rows whose source does not say when it learnt of them.
-        backfill: history: `ingested_at` is the row's own time plus the source's arrival delay.
+        backfill: history: `ingested_at` is the row's own time plus the source's arrival delay; a row without a time of
+            its own counts as known from the beginning (time 0).
     """
 
     def __init__(self, name: str, text: Text, source: Source, *, now: int, backfill: bool, progress: Progress) -> None:
@@ -105,13 +106,12 @@ class Stage:
             "FROM texts t JOIN typed v ON t.row = v.row"
         )
         ident, key, time, arrival = (self._system(kind) for kind in ("id", "key", "time", "arrival"))
-        ingested = (
-            f'v."{arrival}"'
-            if arrival
-            else f'v."{time}" + {source.arrival_delay}'
-            if time and self.backfill
-            else str(self.now)
-        )
+        if arrival:
+            ingested = f'v."{arrival}"'
+        elif self.backfill:  # a record without a time was always so
+            ingested = f'v."{time}" + {source.arrival_delay}' if time else "0"
+        else:
+            ingested = str(self.now)
         ts = f'v."{time}"' if time else ingested
         content = ", ".join(
             f'coalesce(CAST(v."{column.name}" AS VARCHAR), chr(30))' for column in self.columns if column.kind != "id"

@@ -1,0 +1,48 @@
+"""What every test stands on: the pinned numeric baseline, homes of its own, and the real use cases, made once."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import settings
+
+settings.pin_environment()
+_HOME = tempfile.TemporaryDirectory(prefix="holdfast-tests-")
+os.environ["BENTOML_HOME"] = str(Path(_HOME.name) / "bentoml")
+os.environ["HOLDFAST_HOME"] = str(Path(_HOME.name) / "var")
+for name in [n for n in os.environ if n.startswith(settings.PREFIX) and n != "HOLDFAST_HOME"]:
+    del os.environ[name]
+Path(os.environ["BENTOML_HOME"]).mkdir()
+
+import pytest
+
+from cli.workspace import Workspace
+
+
+def pytest_sessionfinish() -> None:
+    """The homes go with the session."""
+    _HOME.cleanup()
+
+
+def _made(name: str) -> Workspace:
+    workspace = Workspace.open(name)
+    workspace.prepare()
+    tag, _ = workspace.model(lambda *_: None)
+    if workspace.champion() is None:
+        workspace.registry.promote(name, tag, why="the tests' model", proof="")
+    workspace.materialize()
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def cdnow() -> Workspace:
+    """cdnow's real data, ingested, trained, promoted and materialized."""
+    return _made("cdnow")
+
+
+@pytest.fixture(scope="session")
+def telco() -> Workspace:
+    """telco's real data, likewise."""
+    return _made("telco")
