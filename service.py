@@ -137,7 +137,7 @@ def _core() -> Core | None:
 @cache
 def _openapi() -> dict[str, Any]:
     about = f"{USECASE.title}. Predictions by `{TAG}`, from one definition of every feature."
-    return document(SERVICE.openapi_spec.asdict(), about)
+    return document(SERVICE.openapi_spec.asdict(), TAG, about)
 
 
 def _share_log() -> None:

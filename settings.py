@@ -16,8 +16,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 PREFIX = "HOLDFAST_"
 
-NUMERIC_BASELINE = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
-"""numpy's exp and log give other bits with AVX-512: everything that computes a score is pinned to AVX2."""
+PINNED = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # exp and log have other bits with AVX-512
+    "OMP_WAIT_POLICY": "passive",  # OpenMP's threads would spin where a container has fewer processors than it sees
+    "BENTOML_DO_NOT_TRACK": "True",  # no usage reports
+}
+"""What must stand in the environment before numpy, XGBoost or BentoML is imported; a value already set stays."""
 
 
 class HoldfastError(Exception):
@@ -26,7 +30,7 @@ class HoldfastError(Exception):
     SettingsError, UseCaseError                         a setting or a use case cannot be used
     ContractError, FeatureError                         a declaration cannot be kept on every engine
     SourceError, FetchError, StoreError                 data cannot be read, had or kept
-    LeakageError                                        a training set would know the future
+    LeakageError, LabelError                            a training set would know the future, or teaches nothing
     ArtefactError, GateRefused, ModelNotFound           a model is not what it says, or not there
     RegistryError                                       an alias or a way back does not exist
     ParityError, ServerError                            two paths differ; a server did not come up
@@ -70,13 +74,24 @@ class Settings(BaseModel):
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings from `environ`; an empty variable counts as unset.
+    """Read the settings from `environ`; an empty one counts as unset. `<VARIABLE>_FILE` names a file that holds it.
 
     Raises:
-        SettingsError: naming every variable whose value cannot be used.
+        SettingsError: naming every variable whose value cannot be used, or its file not be read.
     """
-    names = {PREFIX + name.upper(): name for name in Settings.model_fields}
-    given = {names[variable]: value for variable, value in environ.items() if variable in names and value}
+    given = {}
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        value, path = environ.get(variable), environ.get(f"{variable}_FILE")
+        if value and path:
+            raise SettingsError(f"{variable} and {variable}_FILE are both set; which one is meant?")
+        if path:
+            try:
+                value = Path(path).read_text().strip()
+            except OSError as error:
+                raise SettingsError(f"{variable}_FILE={path!r} cannot be read: {error.strerror}") from None
+        if value:
+            given[name] = value
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -88,7 +103,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
-    """Set what must stand before numpy or BentoML is imported: the numeric baseline, and no usage reports."""
-    for name, value in NUMERIC_BASELINE.items():
+    """Set what is `PINNED`."""
+    for name, value in PINNED.items():
         environ.setdefault(name, value)
-    environ.setdefault("BENTOML_DO_NOT_TRACK", "True")

@@ -26,7 +26,7 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
     """Every stored model of a use case, oldest first."""
     out, workspace = Out(as_json), Workspace.open(usecase)
     champion = workspace.registry.alias(workspace.usecase.name)
-    there = store.manifests(workspace.usecase.name)
+    there, broken = store.manifests(workspace.usecase.name)
     rows = [
         [
             manifest.tag,
@@ -41,7 +41,9 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
     ]
     header = ["model", "alias", "algorithm", "ROC-AUC", "log loss", "fingerprint", "created"]
     out.say(table(rows, header) if rows else f"{workspace.usecase.name} has no models: run `holdfast train`")
-    out.result({"champion": champion, "models": [manifest.model_dump() for manifest in there]})
+    for reason in broken:
+        out.say(f"not listed: {reason}")
+    out.result({"champion": champion, "models": [manifest.model_dump() for manifest in there], "broken": broken})
 
 
 @models.command("show")

@@ -126,8 +126,8 @@ class _Check:
         if np.any(differ):
             row = int(np.flatnonzero(differ)[0])
             raise ParityError(
-                f"customer {self.keys[start + row]!r}: {name} is {expected[row]!r} in the training frame and "
-                f"{found[row]!r} by {path}"
+                f"customer {str(self.keys[start + row])!r}: {name} is {expected[row].item()!r} in the training frame "
+                f"and {found[row].item()!r} by {path}"
             )
 
 

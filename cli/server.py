@@ -16,7 +16,7 @@ from typing import IO
 import httpx
 
 from cli.workspace import ROOT
-from settings import HoldfastError
+from settings import HoldfastError, Settings
 
 
 class ServerError(HoldfastError, RuntimeError):
@@ -72,7 +72,10 @@ def serve(
         "--host",
         "127.0.0.1",
     ]
-    merged = {**os.environ, **environ}
+    merged = {"HOLDFAST_HOME": str(Settings().home), **os.environ, **environ}
+    for name in ("HOLDFAST_HOME", "HOLDFAST_USECASES"):  # the server runs in the repository, the user maybe elsewhere
+        if merged.get(name):
+            merged[name] = str(Path(merged[name]).absolute())
     sink: IO[bytes] | int = log.open("wb") if log else sys.stderr.fileno()
     process = subprocess.Popen(  # noqa: S603  # our own command
         command, cwd=ROOT, env={k: v for k, v in merged.items() if v}, stdout=sink, stderr=subprocess.STDOUT

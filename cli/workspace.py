@@ -12,8 +12,7 @@ from features import clock
 from features.etl.fetch import fetch
 from features.etl.ingest import ingest, summary
 from features.store import open_events, open_online
-from features.store.base import OnlineStore, Spine, StoreError
-from features.store.parquet import ParquetStore
+from features.store.base import EventStore, OnlineStore, Spine, StoreError
 from model import gate
 from model import store as model_store
 from model.gate import GateRefused
@@ -63,7 +62,7 @@ class Workspace:
         return clock.floor(self.now, self.usecase.cadence) if self.usecase.features.events else self.now
 
     @cached_property
-    def events(self) -> ParquetStore:
+    def events(self) -> EventStore:
         """The event store."""
         return open_events(self.settings.events_url, self.home, self.usecase.features, self.usecase.sources)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -174,6 +174,8 @@ def _check(aggregates: Sequence[Aggregate], events: type[Contract]) -> None:
             )
         for where in aggregate.where:
             kind = known[where.column].kind
+            if where.operator not in (get_args(Operator) if kind != "category" else ("=", "!=")):
+                raise FeatureError(f"aggregate {name!r}: {where.column!r} is a {kind}, compared by {where.operator!r}")
             fits = isinstance(where.value, str) if kind == "category" else isinstance(where.value, int)
             if not fits or kind == "number":
                 raise FeatureError(f"aggregate {name!r}: {where.column!r} is a {kind}, compared with {where.value!r}")

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,6 +124,24 @@ RESERVED = frozenset(
         "where",
         "window",
         "with",
+        "add",
+        "alter",
+        "autoincrement",
+        "collate",
+        "commit",
+        "deferrable",
+        "delete",
+        "drop",
+        "escape",
+        "index",
+        "insert",
+        "isnull",
+        "nothing",
+        "notnull",
+        "returning",
+        "set",
+        "transaction",
+        "update",
         "row_id",
         "key",
         "t",
@@ -132,9 +151,12 @@ RESERVED = frozenset(
         "batch",
         "as_of",
         "fingerprint",
+        "ts",
+        "original",
+        "problem",
     ]
 )
-"""Names no column may have: words of SQL in one of the engines, and Holdfast's own columns."""
+"""Names no column may have: words of SQL in one of the engines, and Holdfast's own columns. (A time may be `ts`.)"""
 
 
 class ContractError(HoldfastError, TypeError):
@@ -208,6 +230,10 @@ class Contract(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         columns(cls)
+        own = cls.__pydantic_decorators__
+        for name in [*own.field_validators, *own.model_validators, *own.validators, *own.root_validators]:
+            if name != "_exact":
+                raise ContractError(f"{cls.__name__}: validator {name!r} would hold for requests but not for files")
 
 
 def columns(contract: type[Contract]) -> tuple[Column, ...]:
@@ -266,14 +292,15 @@ def arrays(contract: type[Contract], rows: list[Mapping[str, Any]]) -> dict[str,
 
 def _column(owner: str, name: str, field: FieldInfo) -> Column:
     where = f"{owner}.{name}"
-    if name in RESERVED or not name.isidentifier() or name != name.lower() or name.startswith("_"):
-        raise ContractError(f"{where}: a column is lower_case and no word of SQL or of Holdfast; choose another name")
     annotation, nullable = _without_none(field.annotation)
     marks = [*field.metadata]
     while get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
         marks = [*_flatten(inner), *marks]
     kind = next((mark.kind for mark in marks if isinstance(mark, KindMark)), None) or _plain_kind(where, annotation)
+    reserved = name in RESERVED and (name, kind) != ("ts", "time")
+    if reserved or not name.isidentifier() or name != name.lower() or name.startswith("_"):
+        raise ContractError(f"{where}: a column is lower_case and no word of SQL or of Holdfast; choose another name")
     low, high = (
         _bound(marks, annotated_types.Ge, "ge", max),
         _bound(marks, annotated_types.Le, "le", min),
@@ -283,6 +310,12 @@ def _column(owner: str, name: str, field: FieldInfo) -> Column:
     if kind == "integer":
         low, high = (-SAFE_INTEGER if low is None else low), (SAFE_INTEGER if high is None else high)
     blank = next((mark for mark in marks if isinstance(mark, Blank)), None)
+    for mark in marks:
+        held = isinstance(mark, annotated_types.Ge | annotated_types.Le | KindMark | Blank) or mark in _NAME.metadata
+        if not held:
+            raise ContractError(f"{where}: {mark!r} would hold for requests but not for files; only ge= and le= do")
+    if blank is not None:
+        _fits(where, blank.value, annotation, low, high)
     if nullable and kind in SYSTEM:
         raise ContractError(f"{where}: a {kind} cannot be missing")
     if field.default is not None and not field.is_required():
@@ -297,6 +330,15 @@ def _column(owner: str, name: str, field: FieldInfo) -> Column:
         blank=blank,
         description=field.description or "",
     )
+
+
+def _fits(where: str, value: object, annotation: Any, low: float | None, high: float | None) -> None:
+    accepted = [float, int] if annotation is float else [annotation]
+    fits = value in get_args(annotation) if get_origin(annotation) is Literal else type(value) in accepted
+    if fits and isinstance(value, int | float):
+        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    if not fits:
+        raise ContractError(f"{where}: Blank({value!r}) is no value that the field itself accepts")
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -317,6 +359,9 @@ def _plain_kind(where: str, annotation: Any) -> Kind:
         return plain[annotation]
     levels = get_args(annotation)
     if get_origin(annotation) is Literal and levels and all(isinstance(level, str) and level for level in levels):
+        for level in levels:
+            if level != level.strip():
+                raise ContractError(f"{where}: level {level!r} has blanks at an end, which files are read without")
         return "category"
     raise ContractError(
         f"{where}: {annotation!r} is no kind of column; use Key, EventId, Timestamp, Money, int, float, bool or a "

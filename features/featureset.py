@@ -83,7 +83,7 @@ class FeatureSet:
         """sha256 of what decides the features: the SQL, the row features' trees, the contracts, the format; 64 hex."""
         parts = [f"format {FORMAT}", self.sql, f"inputs {list(self.inputs)}"]
         parts += [describe(contract) for contract in (self.events, self.attributes) if contract is not None]
-        parts += sorted({line for function in self.rows for line in source_of(function)})
+        parts += sorted(f"{function.__name__}: {line}" for function in self.rows for line in source_of(function))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @cached_property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import symtable
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -28,61 +29,71 @@ def source_of(function: Callable[..., Any]) -> list[str]:
     Raises:
         FeatureError: if it reaches something that cannot be held, naming the function and what it reaches.
     """
-    seen: dict[str, str] = {}
-    _visit(function, function.__module__, seen, f"row feature {function.__name__!r}")
-    return [f"{name} = {text}" for name, text in sorted(seen.items())]
+    reach = _Reach(function.__module__, f"row feature {function.__name__!r}")
+    reach.visit(function)
+    return sorted(reach.lines)
 
 
-def _visit(function: Any, home: str, seen: dict[str, str], who: str) -> None:
-    name = f"{function.__module__}.{function.__qualname__}"
-    if name in seen:
-        return
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError) as error:
-        raise FeatureError(f"{who}: the source of {name} cannot be read ({error}); write it as a plain def") from None
-    if not isinstance(tree, ast.FunctionDef):
-        raise FeatureError(f"{who}: {name} is no plain function; write it as a def")
-    seen[name] = _dump(tree)
-    scope = _scope(function)
-    paths = list(_paths(tree, scope))
-    for path in sorted(paths):
-        _reach(path, scope[path[0]], home, seen, who)
+class _Reach:
+    """Everything one row feature reaches: a line for each function's tree, and for what each name in it is bound to."""
 
+    def __init__(self, home: str, who: str) -> None:
+        self.home, self.who = home, who
+        self.labels: dict[Any, str] = {}
+        self.lines: list[str] = []
 
-def _reach(path: tuple[str, ...], value: Any, home: str, seen: dict[str, str], who: str) -> None:
-    """Follow `a.b.c` from the object bound to `a` until it is no longer a module, and record what it is."""
-    shown = ".".join(path)
-    for depth, attribute in enumerate(path[1:], start=1):
-        if not isinstance(value, types.ModuleType) or value.__name__.split(".")[0] in LIBRARIES:
-            break
-        _owned(value.__name__, home, ".".join(path[:depth]), who)
-        value = getattr(value, attribute)
-    owner = value.__name__ if isinstance(value, types.ModuleType) else (getattr(value, "__module__", None) or "")
-    if owner.split(".")[0] in LIBRARIES or isinstance(value, np.ufunc):
-        seen[shown] = f"{owner or 'numpy'}.{getattr(value, '__name__', shown)}"
-    elif isinstance(value, types.BuiltinFunctionType) and owner == "builtins":
-        return
-    elif isinstance(value, types.FunctionType):
-        _owned(owner, home, shown, who)
-        _visit(value, home, seen, who)
-    elif _constant(value):
-        seen[f"constant {shown}"] = _literal(value)
-    elif isinstance(value, type) and owner == "builtins":
-        return
-    else:
+    def visit(self, function: Any) -> str:
+        """What the function is called in the lines: the name of its own module is not in it."""
+        if function in self.labels:
+            return self.labels[function]
+        name = f"{function.__module__}.{function.__qualname__}"
+        label = function.__qualname__ if function.__module__ == self.home else name
+        self.labels[function] = label = f"{label}#{len(self.labels)}"
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        except (OSError, TypeError, SyntaxError) as error:
+            raise FeatureError(
+                f"{self.who}: the source of {name} cannot be read ({error}); write it as a plain def"
+            ) from None
+        if not isinstance(tree, ast.FunctionDef):
+            raise FeatureError(f"{self.who}: {name} is no plain function; write it as a def")
+        tree = ast.fix_missing_locations(_Meaning().visit(tree))
+        self.lines.append(f"{label} = {_dump(tree)}")
+        scope = _scope(function)
+        for path in sorted(set(_paths(tree, scope))):
+            bound = self._bound(path, scope[path[0]])
+            self.lines.append(f"{label} reads {'.'.join(path)} = {bound}")
+        return label
+
+    def _bound(self, path: tuple[str, ...], value: Any) -> str:
+        """Follow `a.b.c` from the object bound to `a` until it is no longer a module; what that is, as text."""
+        shown = ".".join(path)
+        for depth, attribute in enumerate(path[1:], start=1):
+            if not isinstance(value, types.ModuleType) or value.__name__.split(".")[0] in LIBRARIES:
+                break
+            self._own(value.__name__, ".".join(path[:depth]))
+            value = getattr(value, attribute)
+        owner = value.__name__ if isinstance(value, types.ModuleType) else (getattr(value, "__module__", None) or "")
+        if owner.split(".")[0] in LIBRARIES or (isinstance(value, np.ufunc) and vars(np).get(value.__name__) is value):
+            return f"{owner or 'numpy'}.{getattr(value, '__name__', shown)}"
+        if isinstance(value, types.BuiltinFunctionType | type) and owner == "builtins":
+            return f"builtins.{value.__name__}"
+        if isinstance(value, types.FunctionType):
+            self._own(owner, shown)
+            return self.visit(value)
+        if _constant(value):
+            return _literal(value)
         raise FeatureError(
-            f"{who} reaches {shown!r} ({type(value).__name__} of {owner or 'no module'}); it may reach functions and "
-            f"constants of its own module or of features, {' and '.join(LIBRARIES)}"
+            f"{self.who} reaches {shown!r} ({type(value).__name__} of {owner or 'no module'}); it may reach functions "
+            f"and constants of its own module or of features, {' and '.join(LIBRARIES)}"
         )
 
-
-def _owned(module: str, home: str, shown: str, who: str) -> None:
-    if module != home and module.split(".")[0] != "features":
-        raise FeatureError(
-            f"{who} reaches {shown!r} of module {module!r}, which could change without the fingerprint changing; move "
-            f"it into {home} or features"
-        )
+    def _own(self, module: str, shown: str) -> None:
+        if module != self.home and module.split(".")[0] != "features":
+            raise FeatureError(
+                f"{self.who} reaches {shown!r} of module {module!r}, which could change without the fingerprint "
+                f"changing; move it into {self.home} or features"
+            )
 
 
 def _scope(function: Any) -> dict[str, Any]:
@@ -95,10 +106,8 @@ def _scope(function: Any) -> dict[str, Any]:
 
 def _paths(tree: ast.FunctionDef, scope: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Dotted names the function loads from outside: `DAY` as ("DAY",), `clock.DAY` as ("clock", "DAY")."""
-    local = {argument.arg for node in ast.walk(tree) if isinstance(node, ast.arguments) for argument in _all(node)}
-    local |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    local |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node is not tree}
-    stack: list[tuple[ast.AST, tuple[str, ...]]] = [(_meaning(tree), ())]
+    free = set(_free(symtable.symtable(ast.unparse(tree), tree.name, "exec")))
+    stack: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
     while stack:
         node, rest = stack.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -108,7 +117,7 @@ def _paths(tree: ast.FunctionDef, scope: dict[str, Any]) -> Iterator[tuple[str, 
         if isinstance(node, ast.Attribute):
             stack.append((node.value, (node.attr, *rest)))
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            if node.id not in local:
+            if node.id in free:
                 if node.id not in scope:
                     raise FeatureError(f"{tree.name!r} reads {node.id!r}, which is not defined")
                 yield (node.id, *rest)
@@ -116,33 +125,35 @@ def _paths(tree: ast.FunctionDef, scope: dict[str, Any]) -> Iterator[tuple[str, 
             stack.extend((child, ()) for child in ast.iter_child_nodes(node))
 
 
-def _all(arguments: ast.arguments) -> list[ast.arg]:
-    found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return found + [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
+def _free(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names that are read from outside the function: by it, its decorators and defaults, or a scope inside it."""
+    yield from (symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and symbol.is_global())
+    for child in table.get_children():
+        yield from _free(child)
 
 
-def _meaning(tree: ast.FunctionDef) -> ast.FunctionDef:
-    """The tree without annotations and docstrings."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-            first = node.body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree
+class _Meaning(ast.NodeTransformer):
+    """A tree without annotations and docstrings."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        return ast.Assign([node.target], node.value) if node.value is not None else ast.Pass()
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node
 
 
 def _dump(node: Any) -> str:
     """A syntax tree as text that does not depend on the Python release: empty fields and contexts are left out."""
     if isinstance(node, ast.AST):
-        if isinstance(node, ast.FunctionDef):
-            _meaning(node)
         fields = [
             f"{name}={_dump(value)}"
             for name, value in ast.iter_fields(node)

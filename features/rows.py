@@ -62,12 +62,13 @@ def evaluate(
 ) -> Arrays:
     """Every given array and every row feature, by name.
 
-    Arrays are made contiguous first: numpy may take another path, with other last bits, for strided ones.
+    Arrays are made contiguous first: numpy may take another path, with other last bits, for strided ones. They are
+    read-only: a feature that changed its input in place would change what the next one reads.
 
     Raises:
         FeatureError: if a function does not answer with one number per row.
     """
-    known = {name: np.ascontiguousarray(values) for name, values in given.items()}
+    known = {name: _input(values) for name, values in given.items()}
     rows = len(next(iter(known.values())))
     with np.errstate(all="ignore"):
         for function, parameters in resolved:
@@ -77,8 +78,14 @@ def evaluate(
                     f"row feature {function.__name__!r} answered {type(values).__name__} of shape "
                     f"{getattr(values, 'shape', ())} for {rows} rows; it answers one number per row"
                 )
-            known[function.__name__] = np.ascontiguousarray(values)
+            known[function.__name__] = _input(values)
     return known
+
+
+def _input(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    values = np.ascontiguousarray(values).view()
+    values.flags.writeable = False
+    return values
 
 
 def _parameters(function: RowFeature, name: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from settings import HoldfastError
 
 FORMAT: Final = 1
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
+RESTORE: Final = "restore the artefact from where it was stored, or delete it and train again"
 NOT_CONTENT = ("created_at", "version", "parent", "git_commit", "libraries", "numeric", "files", "content_digest")
 """Fields of the manifest that are a time, a version, a parent or a machine; `files` is counted file by file."""
 
@@ -120,15 +121,18 @@ def read_manifest(directory: Path) -> Manifest:
     if not path.exists():
         raise ArtefactError(f"{directory} holds no {MANIFEST}: it is no Holdfast artefact")
     try:
-        sealed = (directory / SEAL).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{SEAL} cannot be read ({error}): restore the artefact from where it was stored") from None
-    if sealed != f"{digest(path)}  {MANIFEST}\n":
-        raise ArtefactError(f"{MANIFEST} is not what {SEAL} sealed: restore the artefact from where it was stored")
+        sealed = (directory / SEAL).read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{SEAL} cannot be read ({error}): {RESTORE}") from None
+    if sealed != f"{digest(path)}  {MANIFEST}\n".encode():
+        raise ArtefactError(f"{path} is not what {SEAL} sealed: {RESTORE}")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ArtefactError(f"{path} has another format than {FORMAT}: {error}") from None
+        raise ArtefactError(
+            f"{path} is not of format {FORMAT}, the one this release reads: run the release that wrote it, or train "
+            f"again ({error})"
+        ) from None
 
 
 def check_files(directory: Path, manifest: Manifest) -> list[str]:

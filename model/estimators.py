@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import xgboost
 
 from model.numeric import Floats, linear
+
+if TYPE_CHECKING:
+    import xgboost
 
 
 class Estimator(Protocol):
@@ -46,6 +48,8 @@ class Boosted:
     @staticmethod
     def read(directory: Path) -> Boosted:
         """From `model.ubj`; scoring uses one thread, as a server handles many requests at a time."""
+        import xgboost  # late: BentoML's supervisor imports all of this too, and never scores
+
         booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray((directory / Boosted.file).read_bytes()))
         return Boosted(booster)

@@ -10,9 +10,19 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from features.aggregates import FeatureError
 from features.featureset import FeatureSet
 from model import golden, numeric
-from model.artefact import ArtefactError, Library, Manifest, check_files, read_golden, read_manifest, read_scorer
+from model.artefact import (
+    RESTORE,
+    ArtefactError,
+    Library,
+    Manifest,
+    check_files,
+    read_golden,
+    read_manifest,
+    read_scorer,
+)
 from model.scorer import Scorer
 from settings import HoldfastError
 
@@ -57,17 +67,19 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     try:
         manifest = read_manifest(directory)
     except ArtefactError as error:
-        raise GateRefused(directory.name, [str(error)]) from None
+        raise GateRefused(f"{directory.parent.name}:{directory.name}", [str(error)]) from None
     broken = check_files(directory, manifest)
     if broken:
-        remedy = "restore the artefact from where it was stored, or train again"
-        raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {remedy}"])
+        raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {RESTORE}"])
     if manifest.fingerprint != features.fingerprint:
         raise GateRefused(manifest.tag, [*_libraries(manifest), _other_features(manifest, features)])
     reasons = _libraries(manifest)
     scorer, rows = read_scorer(directory, manifest, features), read_golden(directory)
     exact = numeric.baseline() == manifest.numeric
-    differ = golden.compare(rows, scorer, exact=exact)
+    try:
+        differ = golden.compare(rows, scorer, exact=exact)
+    except FeatureError as error:
+        differ = [f"golden rows: {error}"]
     if differ:
         reasons.append(f"{'; '.join(differ[:3])}{_more(differ)}: run the image it was built with, or train again")
     if reasons and enforce:

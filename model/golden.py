@@ -89,9 +89,9 @@ def compare(rows: Sequence[Mapping[str, Any]], scorer: Scorer, *, exact: bool) -
     together = inputs.score(scorer)
     problems = []
     for number, row in enumerate(rows):
-        alone = inputs.take(np.array([number])).score(scorer)
-        if alone.probability[0] != together.probability[number]:
-            problems.append(f"golden row {number}: {_which(alone, together, number)} depends on the rows beside it")
+        beside = _depends(inputs.take(np.array([number])), scorer, together, number)
+        if beside:
+            problems.append(f"golden row {number}: {beside} depends on the rows beside it")
         expected, got = float.fromhex(row["margin"]), together.margin[number : number + 1]
         far = int(ulps(np.array([expected]), got)[0])
         same = together.positive[number] == row["positive"]
@@ -104,11 +104,15 @@ def compare(rows: Sequence[Mapping[str, Any]], scorer: Scorer, *, exact: bool) -
     return problems
 
 
-def _which(alone: Scores, together: Scores, row: int) -> str:
+def _depends(alone: Inputs, scorer: Scorer, together: Scores, row: int) -> str | None:
+    """The first feature, or else the score, that is another one when its row is alone; every feature is compared, as
+    one that happens to change no golden score may change others."""
+    features = scorer.features.evaluate(alone.aggregates, alone.attributes, alone.request_time)
     for name, values in together.features.items():
-        if alone.features[name][0] != values[row] and values[row] == values[row]:
+        one, same = features[name][0], values[row]
+        if one != same and (one == one or same == same):
             return f"feature {name!r}"
-    return "the score"
+    return "the score" if scorer.score_features(features).margin[0] != together.margin[row] else None
 
 
 def _ends(values: np.ndarray[Any, Any]) -> list[Any]:

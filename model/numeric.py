@@ -30,10 +30,10 @@ def linear(matrix: Floats, coefficients: list[float], intercept: float) -> Float
     return margin
 
 
-def ulps(a: Floats, b: Floats) -> NDArray[np.int64]:
-    """How many representable float64 lie between a and b, elementwise."""
+def ulps(a: Floats, b: Floats) -> NDArray[np.uint64]:
+    """How many steps between neighbouring float64 lead from a to b, elementwise; 0.0 and -0.0 are one."""
     ordered = [np.where(bits < 0, np.int64(-(2**63)) - bits, bits) for bits in (a.view(np.int64), b.view(np.int64))]
-    return np.asarray(np.abs(ordered[0] - ordered[1]))
+    return np.asarray(np.maximum(*ordered).view(np.uint64) - np.minimum(*ordered).view(np.uint64))
 
 
 def baseline() -> dict[str, Any]:

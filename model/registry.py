@@ -53,7 +53,7 @@ class Registry:
     """
 
     def __init__(self, directory: Path, who: str | None = None, image: str = "") -> None:
-        self.path, self.who, self.image = directory / "journal.jsonl", who or getpass.getuser(), image
+        self.path, self.who, self.image = directory / "journal.jsonl", who or _user(), image
 
     def entries(self, usecase: str | None = None) -> list[Entry]:
         """Every entry, oldest first.
@@ -64,20 +64,22 @@ class Registry:
         if not self.path.exists():
             return []
         found = []
-        for number, line in enumerate(self.path.read_text().splitlines(), start=1):
+        for number, line in enumerate(self.path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
             try:
                 found.append(Entry(**json.loads(line)))
             except (ValueError, TypeError) as error:
-                raise RegistryError(f"{self.path}, line {number} cannot be read: {error}") from None
+                raise RegistryError(
+                    f"{self.path}, line {number} cannot be read: {error}; keep a copy, then mend the line or, if it is "
+                    "a last one that was cut short and so never took effect, delete it"
+                ) from None
         return [entry for entry in found if usecase in (None, entry.usecase)]
 
     def alias(self, usecase: str, alias: str = CHAMPION, at: str | None = None) -> str | None:
         """The tag that went by this alias at a time (RFC 3339; None is now), or None."""
+        limit = None if at is None else parse(at)
         tag = None
         for entry in self.entries(usecase):
-            if at is not None and parse(entry.time) > parse(at):
-                break
-            if entry.alias == alias:
+            if entry.alias == alias and (limit is None or parse(entry.time) <= limit):
                 tag = entry.tag
         return tag
 
@@ -85,10 +87,15 @@ class Registry:
         """The exact tag of `NAME:VERSION` or `NAME@ALIAS`, resolved now and once.
 
         Raises:
-            RegistryError: if the alias points nowhere.
+            RegistryError: if the alias points nowhere, or no version is named.
         """
         name, at, alias = reference.partition("@")
         if not at:
+            if reference.partition(":")[2] in ("", "latest"):
+                raise RegistryError(
+                    f"{reference} names no version, and the newest model changes: write NAME:VERSION (`holdfast models "
+                    "list` shows them) or NAME@ALIAS"
+                )
             return reference
         tag = self.alias(name, alias)
         if tag is None:
@@ -113,11 +120,12 @@ class Registry:
             if entry.alias != alias:
                 continue
             if entry.action == "promote":
-                stack.append(entry.tag)
+                stack += [entry.tag] if stack[-1:] != [entry.tag] else []  # again is no step to take back
             elif entry.action == "rollback":
                 stack = stack[: len(stack) - stack[::-1].index(entry.tag)] if entry.tag in stack else [entry.tag]
         if len(stack) < 2:
-            raise RegistryError(f"{usecase}@{alias} has nothing to go back to: it was promoted {len(stack)} times")
+            only = f"{stack[0]} is its first model" if stack else "it has no model yet"
+            raise RegistryError(f"{usecase}@{alias} has nothing to go back to: {only}")
         return stack[-2]
 
     def rollback(self, usecase: str, tag: str, *, why: str, proof: str, alias: str = CHAMPION) -> Entry:
@@ -149,8 +157,17 @@ class Registry:
     ) -> Entry:
         pod = socket.gethostname()
         entry = Entry(wall(), self.who, action, usecase, alias, before, tag, why, proof, self.image, pod)
-        with self.path.open("a") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+        with self.path.open("a+b") as file:
+            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                file.write(b"\n")  # a line that was cut short must not swallow this one
+            file.write(json.dumps(asdict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         return entry
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user needs no name
+        return f"uid {os.getuid()}"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bentoml
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import BentoMLException, NotFound
 
-from model.artefact import Manifest, read_manifest
+from model.artefact import ArtefactError, Manifest, read_manifest
 from settings import HoldfastError
 
 
@@ -39,7 +39,9 @@ def save(manifest: Manifest, write: Callable[[Path], None]) -> bool:
     }
     with bentoml.models.create(manifest.tag, labels=labels, metadata=facts) as model:
         write(Path(model.path))
-    Path(bentoml.models.get(manifest.tag).path).chmod(0o755)
+    stored = Path(bentoml.models.get(manifest.tag).path)
+    stored.chmod(0o755)
+    (stored / "model.yaml").chmod(0o644)  # BentoML's own, written last
     return True
 
 
@@ -51,9 +53,10 @@ def path(tag: str) -> Path:
     """
     try:
         return Path(bentoml.models.get(tag).path)
-    except NotFound:
-        there = ", ".join(tags(tag.split(":")[0])) or "none"
-        raise ModelNotFound(f"no model {tag} in the store {home()}; there are: {there}") from None
+    except (BentoMLException, ValueError):  # not there, or no tag at all
+        name = tag.split(":")[0]
+        there = ", ".join(one for one in tags() if one.split(":")[0] == name) or "none"
+        raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {there}") from None
 
 
 def tags(name: str | None = None) -> list[str]:
@@ -65,7 +68,15 @@ def tags(name: str | None = None) -> list[str]:
     return [str(model.tag) for model in models]
 
 
-def manifests(name: str | None = None) -> list[Manifest]:
-    """Manifests of the stored artefacts, oldest first; models that are none of ours are passed over."""
-    directories = [Path(bentoml.models.get(tag).path) for tag in tags(name)]
-    return [read_manifest(directory) for directory in directories if (directory / "manifest.json").exists()]
+def manifests(name: str | None = None) -> tuple[list[Manifest], list[str]]:
+    """Manifests of the stored artefacts, oldest first, and why others cannot be read; other models are passed over."""
+    found, broken = [], []
+    for tag in tags(name):
+        directory = path(tag)
+        if not (directory / "manifest.json").exists():
+            continue
+        try:
+            found.append(read_manifest(directory))
+        except ArtefactError as error:
+            broken.append(f"{tag}: {error}")
+    return found, broken

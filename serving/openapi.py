@@ -32,10 +32,10 @@ class Ready(BaseModel):
     proof: str = Field(description="What the load gate proved.")
 
 
-def document(spec: dict[str, Any], about: str) -> dict[str, Any]:
-    """The document of a service whose BentoML document is `spec`; `about` is its description."""
+def document(spec: dict[str, Any], version: str, about: str) -> dict[str, Any]:
+    """The document of a service whose BentoML document is `spec`; `version` is the model's, `about` a description."""
     told = copy.deepcopy(spec)
-    told["info"] |= {"title": "Holdfast", "description": about}
+    told["info"] |= {"title": "Holdfast", "version": version, "description": about}
     told["info"].pop("contact", None)
     schemas = told["components"].setdefault("schemas", {})
     for unused in ("InvalidArgument", "NotFound", "InternalServerError", "TaskStatusResponse"):

@@ -12,6 +12,7 @@ settings.pin_environment()
 _HOME = tempfile.TemporaryDirectory(prefix="holdfast-tests-")
 os.environ["BENTOML_HOME"] = str(Path(_HOME.name) / "bentoml")
 os.environ["HOLDFAST_HOME"] = str(Path(_HOME.name) / "var")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes run side by side; the bits are the same
 for name in [n for n in os.environ if n.startswith(settings.PREFIX) and n != "HOLDFAST_HOME"]:
     del os.environ[name]
 Path(os.environ["BENTOML_HOME"]).mkdir()

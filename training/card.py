@@ -37,6 +37,7 @@ def card(usecase: UseCase, scorer: Scorer, dataset: Dataset, metrics: dict[str, 
             low, high = metrics[f"{name}_interval"][key]
             cells += [f"{metrics[name][key]:.4f}", f"{low:.4f} to {high:.4f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Intervals are bootstrapped over customers; that of the ECE leans upward."]
     lines += [
         "",
         "## Decision",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ import pyarrow.parquet as pq
 
 from features import clock
 from features.rows import Arrays
-from features.store.base import Spine, StoreError
-from features.store.parquet import ParquetStore
+from features.store.base import EventStore, Spine, StoreError
 from model.golden import Inputs
 from settings import HoldfastError
 from usecases import Absence, UseCase
 
+CONTENT = "holdfast.content"
 FORMAT = 1
 """Raised when the same events would give another training set."""
 
 
 class LeakageError(HoldfastError, ValueError):
     """The training set would know the future; the message says where."""
+
+
+class LabelError(HoldfastError, ValueError):
+    """The labels are such that nothing can be learnt or measured; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +57,47 @@ class Dataset:
         return Dataset(self.key[rows], self.t[rows], self.label[rows], self.inputs.take(rows), features, self.content)
 
 
-def label_times(usecase: UseCase, store: ParquetStore, as_of: int) -> list[int]:
+def label_times(usecase: UseCase, store: EventStore, as_of: int) -> list[int]:
     """Times at which labels are known by `as_of`, ascending, snapped to the use case's cadence.
+
+    Known is as far as the events reach: after the cadence in which the last one happened, an absence says nothing.
 
     Raises:
         StoreError: if the history is too short for a single one.
     """
     if not isinstance(usecase.label, Absence):
         return [as_of]
-    label, (first, _) = usecase.label, store.span()
-    latest = clock.floor(as_of - label.horizon, usecase.cadence)
-    times = sorted(range(latest, first + label.first - 1, -clock.floor(label.every, usecase.cadence)))
+    label, cadence, (first, _), known = usecase.label, usecase.cadence, store.span(), _reach(usecase, store, as_of)
+    latest = clock.floor(known - label.horizon, cadence)
+    times = sorted(range(latest, first + label.first - 1, -max(clock.floor(label.every, cadence), cadence)))
     if not times:
         raise StoreError(
             f"{usecase.name}: events begin at {clock.rfc3339(first)}, which leaves no label time with "
             f"{label.first // clock.DAY} days before and {label.horizon // clock.DAY} days after it by "
-            f"{clock.rfc3339(as_of)}"
+            f"{clock.rfc3339(known)}: ingest a longer history, or shorten what the label needs"
         )
     return times
 
 
-def build(usecase: UseCase, store: ParquetStore, times: list[int], as_of: int, cache: Path) -> tuple[Dataset, bool]:
+def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cache: Path) -> tuple[Dataset, bool]:
     """The training set at these label times, and whether it came from `cache`, where it is kept by content.
 
+    One whose label time is now is not kept: it will not be asked for again.
+
     Raises:
-        LeakageError: if a label time is not yet decided at `as_of`.
+        LeakageError: if a label time is not yet decided at `as_of`, or by the events that are there.
     """
-    horizon = usecase.label.horizon if isinstance(usecase.label, Absence) else 0
+    horizon, known = 0, as_of
+    if isinstance(usecase.label, Absence):
+        horizon, known = usecase.label.horizon, _reach(usecase, store, as_of)
     for t in times:
-        if t + horizon > as_of:
+        if t + horizon > known:
             raise LeakageError(
                 f"{usecase.name}: the label of {clock.rfc3339(t)} is decided at {clock.rfc3339(t + horizon)}, after "
-                f"{clock.rfc3339(as_of)}"
+                f"{clock.rfc3339(known)}, as far as is known"
             )
+    if not isinstance(usecase.label, Absence):
+        return _compute(usecase, store, times), False
     name = _cache_name(usecase, store, times)
     path = cache / f"{name}.parquet"
     if path.exists():
@@ -94,7 +107,7 @@ def build(usecase: UseCase, store: ParquetStore, times: list[int], as_of: int, c
     return dataset, False
 
 
-def frame(usecase: UseCase, store: ParquetStore, spine: Spine) -> Inputs:
+def frame(usecase: UseCase, store: EventStore, spine: Spine) -> Inputs:
     """Raw inputs of every spine row as they were known at its t: what training and batch read.
 
     Raises:
@@ -107,8 +120,9 @@ def frame(usecase: UseCase, store: ParquetStore, spine: Spine) -> Inputs:
     return Inputs(store.aggregate(spine).aggregates, attributes, spine.t)
 
 
-def check_cut(store: ParquetStore, dataset: Dataset, t: int) -> int:
-    """Recompute the aggregates at label time `t` with every event at or after t hidden; how many rows were compared.
+def check_cut(store: EventStore, dataset: Dataset, t: int) -> int:
+    """Recompute the aggregates at label time `t` with every event at or after t hidden; how many rows were compared,
+    which is 0 where there are no aggregates.
 
     Raises:
         LeakageError: naming the first aggregate that knew something later.
@@ -121,13 +135,18 @@ def check_cut(store: ParquetStore, dataset: Dataset, t: int) -> int:
         if differ.any():
             row = int(np.flatnonzero(differ)[0])
             raise LeakageError(
-                f"aggregate {name!r} of {dataset.key[rows][row]!r} at {clock.rfc3339(t)} is {seen[row]}, but "
+                f"aggregate {name!r} of {str(dataset.key[rows][row])!r} at {clock.rfc3339(t)} is {seen[row]}, but "
                 f"{values[row]} without the events from then on: it knows the future"
             )
-    return len(rows)
+    return len(rows) if again.aggregates else 0
 
 
-def _compute(usecase: UseCase, store: ParquetStore, times: list[int]) -> Dataset:
+def _reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
+    """Up to when an absence of events tells something: the end of the last cadence with an event, or `as_of`."""
+    return min(as_of, clock.floor(store.span()[1], usecase.cadence) + usecase.cadence)
+
+
+def _compute(usecase: UseCase, store: EventStore, times: list[int]) -> Dataset:
     keys = [store.keys(t) for t in times]
     key = np.concatenate(keys)
     t = np.concatenate([np.full(len(part), time, dtype=np.int64) for part, time in zip(keys, times, strict=True)])
@@ -149,10 +168,8 @@ def _dataset(usecase: UseCase, key: Any, t: Any, label: Any, inputs: Inputs) -> 
     return Dataset(key, t, label, inputs, features, hashed.hexdigest())
 
 
-def _cache_name(usecase: UseCase, store: ParquetStore, times: list[int]) -> str:
+def _cache_name(usecase: UseCase, store: EventStore, times: list[int]) -> str:
     parts = [FORMAT, usecase.features.fingerprint, repr(usecase.label), store.content(), times]
-    if not isinstance(usecase.label, Absence) and not usecase.features.timed:
-        parts[-1] = []  # one label time, now: the records decide, not the hour
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -162,7 +179,8 @@ def _write(dataset: Dataset, path: Path) -> None:
     columns |= {f"a.{name}": values for name, values in dataset.inputs.aggregates.items()}
     columns |= {f"r.{name}": values for name, values in dataset.inputs.attributes.items()}
     table = pa.table({n: pa.array(v.tolist() if v.dtype.kind == "U" else v) for n, v in columns.items()})
-    draft = path.with_suffix(".draft")
+    table = table.replace_schema_metadata({CONTENT: dataset.content})
+    draft = path.with_suffix(f".{os.getpid()}.draft")
     pq.write_table(table, draft)
     draft.rename(path)
 
@@ -173,7 +191,11 @@ def _read(usecase: UseCase, path: Path) -> Dataset:
     aggregates = {name[2:]: values for name, values in columns.items() if name.startswith("a.")}
     attributes = {name[2:]: values for name, values in columns.items() if name.startswith("r.")}
     inputs = Inputs(aggregates, attributes, columns["t"])
-    return _dataset(usecase, columns["key"], columns["t"], columns["label"], inputs)
+    dataset = _dataset(usecase, columns["key"], columns["t"], columns["label"], inputs)
+    kept = (table.schema.metadata or {}).get(CONTENT.encode(), b"").decode()
+    if kept != dataset.content:
+        raise StoreError(f"{path} holds {dataset.content[:16]}, not the {kept[:16]} it was written with: delete it")
+    return dataset
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:

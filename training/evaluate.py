@@ -8,7 +8,7 @@ import numpy as np
 
 from model.estimators import Boosted, Linear
 from training import fit, metrics
-from training.dataset import Dataset
+from training.dataset import Dataset, LabelError, LeakageError
 from training.split import bucket, folds
 from usecases import UseCase
 
@@ -22,7 +22,18 @@ def evaluate(usecase: UseCase, dataset: Dataset, progress: Step) -> dict[str, di
 
     In each fold a fifth of the training keys chooses the number of trees and calibrates; the test keys only measure.
     Each repeat is measured whole, and the repeats are averaged.
+
+    Raises:
+        LeakageError: if a key has several examples, as one could then be tested on its own training.
+        LabelError: if an outcome is too rare for every fold to have it.
     """
+    if len(np.unique(dataset.key)) < len(dataset):
+        raise LeakageError(f"{usecase.name}: a key has several examples; cross-validate at one label time")
+    rarest = int(min(dataset.label.sum(), (~dataset.label).sum()))
+    if rarest < 2 * FOLDS:
+        raise LabelError(
+            f"{usecase.name}: of {len(dataset):,} examples {rarest} have the rarer outcome, too few for {FOLDS} folds"
+        )
     matrix = usecase.features.matrix(dataset.features)
     measured: dict[str, list[dict[str, float]]] = {"model": [], "logistic": []}
     answers = {name: np.empty(len(dataset)) for name in measured}

@@ -37,7 +37,15 @@ def measure(label: Labels, probability: Floats) -> dict[str, float]:
 
 
 def intervals(label: Labels, probability: Floats, draws: int = 200, seed: int = 0) -> dict[str, list[float]]:
-    """95 % percentile bootstrap over rows: metric -> [low, high], rounded to 6 digits."""
+    """95 % percentile bootstrap over rows: metric -> [low, high], rounded to 6 digits.
+
+    ECE is a sum of absolute values, so resampling biases its interval upward: read it as an upper bound.
+
+    Raises:
+        ValueError: if `label` has only one outcome.
+    """
+    if label.all() or not label.any():
+        raise ValueError("intervals need both outcomes among the labels")
     random = np.random.default_rng(seed)
     drawn = {name: np.empty(draws) for name in METRICS}
     for draw in range(draws):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from features.clock import rfc3339
-from training.dataset import Dataset, LeakageError
+from training.dataset import Dataset, LabelError, LeakageError
 from usecases import Absence, UseCase
 
 
@@ -34,15 +34,17 @@ def split(usecase: UseCase, dataset: Dataset) -> Split:
 
     Raises:
         LeakageError: if the history is too short for three label times whose windows do not overlap.
+        LabelError: if a part has only one of the two outcomes, naming it.
     """
     if not isinstance(usecase.label, Absence):
         place = bucket(dataset.key, 5)
-        return Split(dataset.take(place < 3), dataset.take(place == 3), dataset.take(place == 4))
+        return _learnable(Split(dataset.take(place < 3), dataset.take(place == 3), dataset.take(place == 4)))
     times = np.unique(dataset.t)
     test = int(times[-1])
     valid = _last_before(times, test - usecase.label.horizon, dataset)
     last = _last_before(times, valid - usecase.label.horizon, dataset)
-    return Split(dataset.take(dataset.t <= last), dataset.take(dataset.t == valid), dataset.take(dataset.t == test))
+    parts = (dataset.take(dataset.t <= last), dataset.take(dataset.t == valid), dataset.take(dataset.t == test))
+    return _learnable(Split(*parts))
 
 
 def folds(key: np.ndarray[Any, Any], label: np.ndarray[Any, Any], count: int, repeat: int) -> Iterator[tuple[Any, Any]]:
@@ -57,6 +59,16 @@ def bucket(key: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
     """A number below `count` for each key, from its sha256: the same on every machine and for ever."""
     digests = (hashlib.sha256(str(one).encode()).digest() for one in key)
     return np.array([int.from_bytes(digest[:8], "big") % count for digest in digests])
+
+
+def _learnable(parts: Split) -> Split:
+    for name, part in parts.parts().items():
+        if part.label.all() or not part.label.any():
+            raise LabelError(
+                f"the {name} part has {len(part):,} examples, of which {int(part.label.sum()):,} are positive: both "
+                "outcomes are needed to train and to measure; ingest more history, or look at the label"
+            )
+    return parts
 
 
 def _last_before(times: np.ndarray[Any, Any], limit: int, dataset: Dataset) -> int:

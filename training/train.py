@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from features.clock import rfc3339, wall
-from features.store.parquet import ParquetStore
+from features.store.base import EventStore
 from model import artefact, gate, golden, numeric
 from model import store as model_store
 from model.artefact import Manifest
@@ -36,7 +36,7 @@ class Trained:
 
 def train(
     usecase: UseCase,
-    events: ParquetStore,
+    events: EventStore,
     *,
     as_of: int,
     cache: Path,
@@ -49,7 +49,8 @@ def train(
     The same events, code and settings give the same `content_digest`; a model that is in the store is not stored again.
 
     Raises:
-        LeakageError, StoreError: if there is no sound training set. GateRefused: if the model fails its own gate.
+        LeakageError, LabelError, StoreError: if there is no sound training set.
+        GateRefused: if the model fails its own gate.
     """
     progress("training set", 0, 5)
     times = label_times(usecase, events, as_of)
@@ -58,7 +59,8 @@ def train(
     parts = split(usecase, dataset)
     proof = [
         f"training set {dataset.content[:16]}: {len(dataset):,} examples at {len(times)} label time(s)"
-        f"{', from the cache' if cached else ''}; {compared:,} rows unchanged with the future hidden"
+        f"{', from the cache' if cached else ''}"
+        f"{f'; {compared:,} rows unchanged with the future hidden' if compared else ''}"
     ]
     matrices = {name: (usecase.features.matrix(p.features), p.label) for name, p in parts.parts().items()}
     scorers: dict[str, Scorer] = {}
@@ -128,7 +130,7 @@ def _store(
 def _write(
     fields: dict[str, Any], usecase: UseCase, scorer: Scorer, rows: Any, reference: Any, about: artefact.Dataset
 ) -> tuple[Manifest, bool]:
-    """Write the artefact once to learn its digest, hence its tag, then move it into the store."""
+    """Write the artefact once to learn its digest, hence its tag, and to ask the gate; then move it into the store."""
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as temporary:
@@ -137,11 +139,13 @@ def _write(
         (draft / "card.md").write_text(card(usecase, scorer, about, fields["metrics"]))
         files = {path.name: artefact.digest(path) for path in sorted(draft.iterdir())}
         content = artefact.content_digest(fields, files)
-        for there in model_store.manifests(usecase.name):
-            if there.content_digest == content:
-                return there, False
+        there = _same(usecase.name, content)
+        if there is not None:
+            return there, False
         version = f"{fields['created_at'][:10].replace('-', '')}-{content[:8]}"
         manifest = Manifest(**fields, version=version, files=files, content_digest=content)
+        artefact.seal(draft, manifest)
+        gate.load(draft, usecase.features)
 
         def write(directory: Path) -> None:
             for path in draft.iterdir():
@@ -149,6 +153,12 @@ def _write(
             artefact.seal(directory, manifest)
 
         return manifest, model_store.save(manifest, write)
+
+
+def _same(name: str, content: str) -> Manifest | None:
+    """The stored model of that content; one that cannot be read is not it."""
+    there, _ = model_store.manifests(name)
+    return next((manifest for manifest in there if manifest.content_digest == content), None)
 
 
 def _parameters(scorer: Scorer) -> dict[str, Any]:

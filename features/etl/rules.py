@@ -6,13 +6,17 @@ would round 1.5 to 2), and every field of a row gives its own reason. All compar
 
 from __future__ import annotations
 
+import re
+
 from features.contract import Column
 from features.source import Source
 
 _INTEGER = r"([+-]?\d{1,19})(\.0*)?"
 _MONEY = r"[+-]?\d{1,15}(\.\d{0,2}0*)?"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_ZONED = r".*\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)"
+_DATE, _HOUR = r"\d{4}-\d\d-\d\d", r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+_NAIVE = rf"{_DATE}({_HOUR})?"
+_ZONED = rf"{_DATE}{_HOUR}(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 _TRUE, _FALSE = "('1', 'true', 't', 'yes', 'y')", "('0', 'false', 'f', 'no', 'n')"
 
 
@@ -76,9 +80,9 @@ def _is(x: str, pattern: str) -> str:
 
 
 def _time(x: str, source: Source) -> str:
-    if source.time_format is not None and "%z" in source.time_format:
+    if source.time_format is not None and re.search("%[zZ]", source.time_format):
         return f"epoch_us(try_strptime({x}, {quote(source.time_format)}))"
-    naive = f"TRY_CAST({x} AS TIMESTAMP)"
+    naive = f"CASE WHEN {_is(x, _NAIVE)} THEN TRY_CAST({x} AS TIMESTAMP) END"  # a bare cast drops the name of a zone
     if source.time_format is not None:
         naive = f"try_strptime({x}, {quote(source.time_format)})"
     zoned = f"epoch_us(timezone({quote(source.zone)}, {naive}))" if source.zone is not None else "NULL"

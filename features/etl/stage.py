@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from features.contract import SYSTEM, Column, column_of, columns, contract_fingerprint
 from features.etl import rules
-from features.etl.read import CHUNK, Record, Text
+from features.etl.read import CHUNK, Record, SourceError, Text
 from features.source import Source
 
 Progress = Callable[[int], None]
@@ -40,8 +41,12 @@ class Stage:
         self._directory = tempfile.TemporaryDirectory(prefix="holdfast-stage-")
         self.connection = duckdb.connect(str(Path(self._directory.name) / "stage.duckdb"))
         self.connection.execute("SET TimeZone = 'UTC'")
-        self.read = self._load(progress)
-        self._validate()
+        try:
+            self.read = self._load(progress)
+            self._validate()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Stage:
         return self
@@ -49,6 +54,10 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was staged."""
         self.connection.close()
         self._directory.cleanup()
 
@@ -62,6 +71,9 @@ class Stage:
         layout = ", ".join(f'"{name}" VARCHAR' for name in names)
         self.connection.execute(f"CREATE TABLE raw (row BIGINT, original BLOB, problem VARCHAR, {layout})")
         header = [self.source.rename.get(name, name) for name in self.text.header]
+        repeated = [name for name in names if header.count(name) > 1]
+        if repeated:
+            raise SourceError(f"{self.text.origin}: two columns of the header mean {repeated[0]!r}; leave one out")
         missing = [name for name in names if name not in header]
         extra = [
             n
@@ -100,10 +112,12 @@ class Stage:
         values = ", ".join(f'{rules.value(column, source)} AS "{column.name}"' for column in self.columns)
         run(f"CREATE TABLE typed AS SELECT row, {values} FROM texts")
         reasons = ", ".join(rules.reason(column, source) for column in self.columns)
+        written = rules.quote(json.dumps([self.name, self.text.form, self.text.header]))  # elsewhere it is another row
+        number = "row_number() OVER (PARTITION BY t.original ORDER BY t.row)"
         run(
             f"CREATE TABLE judged AS SELECT t.row, t.original, CASE WHEN t.problem IS NOT NULL "
-            f"THEN string_split(t.problem, '; ') ELSE [e FOR e IN [{reasons}] IF e IS NOT NULL] END AS reasons "
-            "FROM texts t JOIN typed v ON t.row = v.row"
+            f"THEN string_split(t.problem, '; ') ELSE [e FOR e IN [{reasons}] IF e IS NOT NULL] END AS reasons, "
+            f"md5({written} || md5(t.original)) || '-' || {number} AS id FROM texts t JOIN typed v ON t.row = v.row"
         )
         ident, key, time, arrival = (self._system(kind) for kind in ("id", "key", "time", "arrival"))
         if arrival:
@@ -126,10 +140,7 @@ class Stage:
             "FROM typed v JOIN judged j ON v.row = j.row WHERE len(j.reasons) = 0"
         )
         run("CREATE TABLE bad (id VARCHAR, row BIGINT, original BLOB, reasons VARCHAR[])")
-        run(
-            "INSERT INTO bad SELECT md5(original) || '-' || row_number() OVER (PARTITION BY original ORDER BY row), "
-            "row, original, reasons FROM judged WHERE len(reasons) > 0"
-        )
+        run("INSERT INTO bad SELECT id, row, original, reasons FROM judged WHERE len(reasons) > 0")
 
     def _system(self, kind: str) -> str | None:
         column: Column | None = column_of(self.source.contract, kind)  # type: ignore[arg-type]  # kinds of SYSTEM

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from features.featureset import FeatureSet
 from features.source import Source
-from features.store.base import OnlineStore, StoreError
-
-if TYPE_CHECKING:
-    from features.store.parquet import ParquetStore
+from features.store.base import EventStore, OnlineStore, StoreError
 
 
-def open_events(url: str | None, home: Path, features: FeatureSet, sources: Mapping[str, Source]) -> ParquetStore:
+def open_events(url: str | None, home: Path, features: FeatureSet, sources: Mapping[str, Source]) -> EventStore:
     """The event store at `url`; None is Parquet under `home`.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from features.rows import Arrays
+from features.source import Source
 from settings import HoldfastError
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ class Appended:
 
 
 class EventStore(Protocol):
-    """Where accepted rows are kept for ever, and where wide questions are asked of them."""
+    """Where accepted rows are kept for ever, and where wide questions are asked of them. Times are microseconds."""
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """The tables and what their rows must hold."""
 
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch, atomically; rows already stored are not stored again."""
@@ -88,18 +93,29 @@ class EventStore(Protocol):
     def batches(self) -> list[Batch]:
         """Every committed batch, oldest first."""
 
-    def keys(self, before: int) -> np.ndarray[Any, Any]:
-        """Sorted keys of all who have an event visible at `before` (microseconds), or a record, where there are no
-        events."""
+    def content(self) -> str:
+        """Digest over the contents of all batches: changes whenever a row is added."""
 
-    def aggregate(self, spine: Spine) -> Lookup:
-        """The feature set's one SQL text over this spine."""
+    def keys(self, before: int) -> np.ndarray[Any, Any]:
+        """Sorted keys of all who have an event visible at `before`, or a record, where there are no events."""
+
+    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
+        """The feature set's one SQL text over this spine; `cut` hides every event at or after it."""
+
+    def active(self, spine: Spine, horizon: int) -> np.ndarray[Any, Any]:
+        """How many events each spine row has in [t, t + horizon)."""
+
+    def span(self) -> tuple[int, int]:
+        """Times of the first and the last event."""
 
     def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
         """The newest record of each spine row that was known at its t: one array per field of the record contract."""
 
+    def events(self, batch: int) -> dict[str, list[Any]]:
+        """The events of one batch, by column, for an online store."""
+
     def quarantined(self) -> list[dict[str, Any]]:
-        """Rows that wait in quarantine: batch, row, reasons, original text."""
+        """Rows that wait in quarantine: id, batch, table, row, reasons, original bytes."""
 
 
 class OnlineStore(Protocol):

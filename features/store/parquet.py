@@ -54,7 +54,8 @@ class ParquetStore:
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch, atomically; rows already stored are not stored again.
 
-        A row whose id is stored with another content is quarantined: a correction is a new event.
+        A row whose id is stored with another content is quarantined: a correction is a new event. Rows with neither
+        id nor time are the state of their key: stored again where it differs from the last one, also on the way back.
 
         Raises:
             StoreError: if another process is ingesting into the same use case.
@@ -140,8 +141,9 @@ class ParquetStore:
             return {name: [] for name in names}
         with duckdb.connect() as connection:
             quoted = ", ".join(f'"{name}"' for name in names)
-            rows = connection.execute(f"SELECT {quoted} FROM read_parquet(?)", [str(path)]).fetchall()
-        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            layout = self._layout(EVENTS)
+            rows = connection.execute(f"SELECT {quoted} FROM ({_union([path], layout)})").fetchall()
+        return {name: [row[position] for row in rows] for position, name in enumerate(names)}
 
     def quarantined(self) -> list[dict[str, Any]]:
         """Rows that wait in quarantine: id, batch, table, row, reasons, original (bytes)."""
@@ -161,9 +163,12 @@ class ParquetStore:
         run = stage.connection.execute
         files = self._files(stage.name)
         layout = stage.stored()
-        run(f"CREATE TEMP VIEW stored AS {_union(files, layout)}")
-        own = [name for name, _ in layout if name not in ("event_id", "ts", "ingested_at")]
         timed = column_of(stage.source.contract, "time") is not None
+        state = not timed and column_of(stage.source.contract, "id") is None
+        latest = " QUALIFY batch = max(batch) OVER (PARTITION BY key)" if state else ""
+        every = _union(files, [*layout, ("batch", "BIGINT")])
+        run(f"CREATE TEMP VIEW stored AS SELECT {_names(layout)} FROM ({every}){latest}")
+        own = [name for name, _ in layout if name not in ("event_id", "ts", "ingested_at")]
         compared = [*own, "ts"] if timed else own
         differs = " OR ".join(f'g."{name}" IS DISTINCT FROM k."{name}"' for name in compared)
         run(
@@ -173,20 +178,23 @@ class ParquetStore:
             f"WHERE event_id NOT IN (SELECT event_id FROM stored)) k ON g.event_id = k.event_id WHERE {differs}"
         )
         run(
-            "INSERT INTO bad SELECT md5(r.original) || '-1', c.row, r.original, ['id: ' || chr(39) || c.event_id || "
-            "chr(39) || ' is already taken by a row with other content; a correction is a new event'] "
-            "FROM conflict c JOIN raw r ON r.row = c.row"
+            "INSERT INTO bad SELECT j.id, c.row, j.original, ['id: ' || chr(39) || c.event_id || chr(39) || "
+            "' is already taken by a row with other content; a correction is a new event'] "
+            "FROM conflict c JOIN judged j ON j.row = c.row"
         )
         run("DELETE FROM good WHERE row IN (SELECT row FROM conflict)")
+        unknown = "event_id NOT IN (SELECT event_id FROM stored)"
+        if state:  # all of a key's rows are its new state
+            unknown = f"key IN (SELECT key FROM good WHERE {unknown})"
         run(
-            "CREATE TEMP TABLE fresh AS SELECT * FROM good WHERE event_id NOT IN (SELECT event_id FROM stored) "
+            f"CREATE TEMP TABLE fresh AS SELECT * FROM good WHERE {unknown} "
             "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY row) = 1"
         )
         self._quarantine_view(stage.connection)
-        run("CREATE TEMP TABLE fresh_bad AS SELECT * FROM bad WHERE id NOT IN (SELECT id FROM waiting)")
+        run("CREATE TEMP TABLE fresh_bad AS SELECT * FROM bad WHERE id NOT IN (SELECT id FROM quarantine)")
         run(
-            "CREATE TEMP TABLE resolved AS SELECT w.id FROM waiting w "
-            "WHERE w.original IN (SELECT r.original FROM raw r WHERE r.row IN (SELECT row FROM good))"
+            "CREATE TEMP TABLE resolved AS SELECT id FROM waiting "
+            "WHERE id IN (SELECT id FROM judged WHERE row IN (SELECT row FROM good))"
         )
 
     def _commit(self, stage: Stage, new: int, bad: int) -> int:
@@ -222,6 +230,7 @@ class ParquetStore:
         (draft / "manifest.json").write_text(json.dumps(batch.as_dict(), indent=2) + "\n")
         for path in draft.iterdir():
             _sync(path)
+        _sync(draft)
         draft.rename(final)
         _sync(self.directory)
         return number
@@ -252,10 +261,11 @@ class ParquetStore:
             ("reasons", "VARCHAR[]"),
             ("batch", "BIGINT"),
         ]
-        waiting = _union(sorted(self.directory.glob("[0-9]*/quarantine.parquet")), layout)
+        every = _union(sorted(self.directory.glob("[0-9]*/quarantine.parquet")), layout)
         resolved = _union(sorted(self.directory.glob("[0-9]*/resolved.parquet")), [("id", "VARCHAR")])
+        connection.execute(f"CREATE TEMP VIEW quarantine AS {every}")
         connection.execute(
-            f"CREATE TEMP VIEW waiting AS SELECT * FROM ({waiting}) WHERE id NOT IN (SELECT id FROM ({resolved}))"
+            f"CREATE TEMP VIEW waiting AS SELECT * FROM quarantine WHERE id NOT IN (SELECT id FROM ({resolved}))"
         )
 
     @staticmethod
@@ -266,10 +276,13 @@ class ParquetStore:
 
 
 def _union(files: list[Path], layout: list[tuple[str, str]]) -> str:
+    """The rows of these files; a column that a file was written without is NULL there."""
+    empty = "SELECT " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in layout) + " WHERE false"
     if not files:
-        return "SELECT " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in layout) + " WHERE false"
+        return empty
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    return f"SELECT {_names(layout)} FROM read_parquet([{listed}])"
+    stored = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+    return f"SELECT {_names(layout)} FROM ({empty} UNION ALL BY NAME {stored})"
 
 
 def _names(layout: list[tuple[str, str]]) -> str:

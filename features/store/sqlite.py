@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class SQLiteStore:
                 f"INSERT INTO {self.table} VALUES ({', '.join('?' * (2 + len(self.names)))})",
                 zip(keys.tolist(), rows.known.astype(int).tolist(), *values, strict=True),
             )
-            self._verify(keys, lists)
+            self._verify(keys, rows.known, values)
             run(
                 "INSERT OR REPLACE INTO materialized (fingerprint, as_of, batch, rows) VALUES (?, ?, ?, ?)",
                 [self.features.fingerprint, as_of, batch, len(keys)],
@@ -125,12 +126,12 @@ class SQLiteStore:
         """
         as_of, _, _ = self.as_of()
         names = "".join(f', r."{name}"' for name in self.names)
-        found = self.connection.execute(
-            f"SELECT j.key, coalesce(r.known, 0){names} FROM json_each(?) j "
-            f"LEFT JOIN {self.table} r ON r.key = j.value",
-            [json.dumps(list(keys))],
+        found = self.connection.execute(  # as_of once more: one statement is one state of the store
+            f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
+            f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value",
+            [json.dumps(list(keys)), self.features.fingerprint],
         ).fetchall()
-        return self._lookup([row[1:] for row in sorted(found)], as_of)
+        return self._lookup([row[2:] for row in sorted(found)], found[0][1] if found else as_of)
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""
@@ -160,21 +161,22 @@ class SQLiteStore:
             "CREATE TABLE IF NOT EXISTS events (key TEXT NOT NULL, ts INTEGER NOT NULL, event_id TEXT NOT NULL, "
             f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{own}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
         )
+        there = {row[1] for row in run("PRAGMA table_info(events)")}
+        for column in fields:  # a field that the contract has gained: missing in the events of before
+            if column.name not in there:
+                run(f'ALTER TABLE events ADD COLUMN "{column.name}"')
         run("CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY)")
         run(
             "CREATE TABLE IF NOT EXISTS materialized (fingerprint TEXT PRIMARY KEY, as_of INTEGER NOT NULL, "
             "batch INTEGER NOT NULL, rows INTEGER NOT NULL) WITHOUT ROWID"
         )
 
-    def _verify(self, keys: np.ndarray[Any, Any], lists: list[list[Any]]) -> None:
-        sums = "".join(f', coalesce(sum("{name}"), 0), count("{name}")' for name in self.names)
-        written = self.connection.execute(f"SELECT count(*){sums} FROM {self.table}").fetchone()
-        expected: list[Any] = [len(keys)]
-        for column in lists:
-            there = [int(value) for value in column if value == value]
-            expected += [sum(there), len(there)]
-        if [int(value) for value in written] != expected:
-            raise StoreError(f"{self.path}: wrote {expected} and read back {list(written)}; nothing was changed")
+    def _verify(self, keys: np.ndarray[Any, Any], known: np.ndarray[Any, Any], values: list[list[Any]]) -> None:
+        written = self.connection.execute(f"SELECT * FROM {self.table} ORDER BY key")
+        given = sorted(zip(keys.tolist(), known.tolist(), *values, strict=True), key=lambda row: row[0])
+        for expected, found in zip_longest(given, written):
+            if expected != found:
+                raise StoreError(f"{self.path}: wrote {expected} and read back {found}; nothing was changed")
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self.connection)

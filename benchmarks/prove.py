@@ -1,0 +1,159 @@
+"""`make prove`: every bar of the project, each shown by a command on a fresh home, and a table of what was measured.
+
+`--quick` leaves out what takes longer than a minute. Exit code 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: what must hold, and how it is measured; `measure` answers (what was measured, whether it holds)."""
+
+    name: str
+    wanted: str
+    measure: Callable[[], tuple[str, bool]]
+    quick: bool = True
+
+
+@contextmanager
+def fresh() -> Iterator[dict[str, str]]:
+    """An environment with a home of its own: no data, no model."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-prove-") as home:
+        own = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
+        (Path(home) / "bentoml").mkdir()
+        yield {**own, "HOME": home, "HOLDFAST_HOME": f"{home}/var", "BENTOML_HOME": f"{home}/bentoml"}
+
+
+def holdfast(environ: dict[str, str], *words: str) -> Any:
+    """The JSON object of one command."""
+    done = subprocess.run(  # noqa: S603  # our own command
+        [str(BIN / "holdfast"), *words, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"holdfast {' '.join(words)}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def evaluate(name: str, **bars: float) -> tuple[str, bool]:
+    """Cross-validated metrics against bars: `ece` and `log_loss` at most, the others at least."""
+    with fresh() as environ:
+        own = holdfast(environ, "evaluate", name)["model"]
+    holds = all(own[k] <= bar if k in ("ece", "log_loss") else own[k] >= bar for k, bar in bars.items())
+    return ", ".join(f"{key} {own[key]:.4f}" for key in bars), holds
+
+
+def parity(name: str) -> tuple[str, bool]:
+    """Every customer by every path, from nothing."""
+    with fresh() as environ:
+        told = holdfast(environ, "parity", name)
+    numbers = sum(told["paths"].values())
+    return f"{told['customers']:,} customers, {len(told['paths'])} paths, {numbers:,} numbers, 0 differ", True
+
+
+def run(name: str) -> tuple[str, bool]:
+    """From nothing to an answer, and again; seconds of each."""
+    with fresh() as environ:
+        seconds = []
+        for _ in range(2):
+            started = time.monotonic()
+            told = holdfast({**environ, "HOLDFAST_USECASE": name}, "run", "--no-stay", "--port", "3995")
+            seconds.append(time.monotonic() - started)
+    steps = ", ".join(f"{step} {taken:.1f}" for step, taken in told["seconds"].items())
+    answered = 0 < told["answer"]["probability"] < 1
+    return f"{seconds[0]:.0f} s, again {seconds[1]:.0f} s ({steps})", answered
+
+
+def same_digest(name: str) -> tuple[str, bool]:
+    """Two trainings in two homes, with other hash seeds and numbers of threads."""
+    digests = []
+    for seed, threads in (("1", "1"), ("2", "2")):
+        with fresh() as environ:
+            told = holdfast({**environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}, "train", name)
+            digests.append(told["manifest"]["content_digest"])
+    return " and ".join(digest[:16] for digest in digests), len(set(digests)) == 1
+
+
+def million_rows() -> tuple[str, bool]:
+    """A million orders, one in a hundred of them bad: seconds, and whether every row is accounted for."""
+    with fresh() as environ, tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "orders.csv"
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file, delimiter=" ")
+            rows.writerow(["customer_id", "date", "number_of_cds", "dollar_value"])
+            for i in range(1_000_000):
+                day = f"1997{i % 12 + 1:02d}{i % 28 + 1:02d}"
+                rows.writerow([i % 50_000, day, "x" if i % 100 == 0 else i % 9 + 1, f"{i % 200}.{i % 100:02d}"])
+        started = time.monotonic()
+        told = holdfast(environ, "ingest", str(path), "--backfill")
+        taken = time.monotonic() - started
+    whole = told["read"] == 1_000_000 == told["new"] + told["known"] + told["quarantined"]
+    return f"{taken:.0f} s; {told['new']:,} new, {told['quarantined']:,} quarantined", (
+        whole and told["quarantined"] == 10_000
+    )
+
+
+BARS = [
+    Bar("run cdnow", "from nothing to an answer", lambda: run("cdnow")),
+    Bar("run telco", "from nothing to an answer", lambda: run("telco"), quick=False),
+    Bar(
+        "evaluate cdnow",
+        "ROC-AUC >= .80, log loss <= .350, ECE <= .025",
+        lambda: evaluate("cdnow", roc_auc=0.80, log_loss=0.350, ece=0.025),
+    ),
+    Bar(
+        "evaluate telco",
+        "ROC-AUC >= .838, PR-AUC >= .65, log loss <= .420, ECE <= .035",
+        lambda: evaluate("telco", roc_auc=0.838, pr_auc=0.65, log_loss=0.420, ece=0.035),
+    ),
+    Bar("parity cdnow", "0 differing bits", lambda: parity("cdnow"), quick=False),
+    Bar("parity telco", "0 differing bits", lambda: parity("telco"), quick=False),
+    Bar("content digest", "same inputs, same digest", lambda: same_digest("telco")),
+    Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
+]
+
+
+def main() -> None:
+    """Measure every bar and print the table."""
+    from cli.console import Out, table
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prove", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only what takes less than a minute")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    asked = parser.parse_args()
+    out = Out(asked.json)
+    rows, results = [], []
+    for bar in BARS:
+        if asked.quick and not bar.quick:
+            continue
+        started = time.monotonic()
+        measured, holds = bar.measure()
+        rows.append([bar.name, bar.wanted, measured, "holds" if holds else "MISSED"])
+        results.append({"bar": bar.name, "wanted": bar.wanted, "measured": measured, "holds": holds})
+        out.say(f"{bar.name}: {rows[-1][-1]} ({time.monotonic() - started:.0f} s)")
+    missed = sum(not result["holds"] for result in results)
+    out.say("\n" + table(rows, ["bar", "wanted", "measured", ""]))
+    out.say(f"\n{len(rows) - missed} passed, {missed} failed")
+    out.result({"bars": results})
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

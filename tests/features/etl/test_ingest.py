@@ -1,0 +1,283 @@
+"""Ingest: twice is once, nothing is lost, every bad row says why, and quarantine has a way back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field
+
+from features.clock import DAY, parse
+from features.contract import Contract, EventId, Key, Timestamp
+from features.etl.ingest import replay, summary, total
+from features.source import Source
+from features.store.parquet import ParquetStore
+from tests.features.toys import (
+    GOOD,
+    NOW,
+    SALES_HEADER,
+    Receipt,
+    Sale,
+    Visit,
+    changed,
+    opened,
+    sales,
+    stored,
+    take,
+)
+
+SALE = Source(Sale)
+
+
+class Small(Contract):
+    """A contract that is loosened in the next class."""
+
+    customer_id: Key
+    at: Timestamp
+    size: Annotated[int, Field(ge=0, le=10)]
+    kind: Literal["a"]
+
+
+class Large(Contract):
+    """The same with wider rules."""
+
+    customer_id: Key
+    at: Timestamp
+    size: Annotated[int, Field(ge=0, le=100)]
+    kind: Literal["a", "b"]
+
+
+SMALL = "customer_id,at,size,kind\n"
+
+
+def reopened(store: ParquetStore, contract: type[Contract]) -> ParquetStore:
+    """The same directory under another contract."""
+    return opened(store.root.parent, Source(contract))
+
+
+def test_twice_is_once(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    content = sales(GOOD, changed(customer_id="8"), changed(pieces="0"), GOOD)
+    first, second = take(store, content), take(store, content, now=NOW + DAY)
+    assert (first.read, first.new, first.known, first.quarantined, first.batch) == (4, 3, 0, 1, 1)
+    assert (second.read, second.new, second.known, second.quarantined, second.batch) == (4, 0, 3, 1, None)
+    assert (len(stored(store)), len(store.quarantined()), len(store.batches())) == (3, 1, 1)
+    assert summary("f", second) == "f: 4 rows = 0 new + 3 known + 1 quarantined; nothing to commit"
+    assert total([first, second]).read == 8
+
+
+def test_overlapping_files_add_what_is_new(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    lines = [changed(customer_id=str(n)) for n in range(9)]
+    take(store, sales(*lines[:6]))
+    outcome = take(store, sales(*lines[3:]), name="other.csv")
+    assert (outcome.new, outcome.known) == (3, 3)
+    assert {row["key"] for row in stored(store)} == {str(n) for n in range(9)}
+
+
+def test_ids_do_not_depend_on_the_order_or_spelling_of_rows(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    take(store, sales(GOOD, changed(customer_id="8")))
+    respelled = changed(price="11.770", gift="TRUE", weight="15e-1", sold_at="2025-01-02 04:04:05+01:00")
+    outcome = take(store, sales(changed(customer_id="8"), respelled))
+    assert (outcome.new, outcome.known) == (0, 2)
+
+
+def test_true_duplicates_in_one_file_are_as_many_events(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    assert take(store, sales(GOOD, GOOD)).new == 2
+    assert take(store, sales(GOOD)).new == 0
+    third = take(store, sales(GOOD, changed(customer_id="8"), GOOD, GOOD))
+    assert (third.new, third.known) == (2, 2)
+    assert len({row["event_id"] for row in stored(store)}) == 4
+
+
+def test_other_content_under_a_taken_id_is_quarantined(tmp_path: Path) -> None:
+    store = opened(tmp_path, Source(Receipt, zone="UTC"))
+    header = "receipt,customer_id,sold_at,price\n"
+    first = take(store, header + "r1,1,2025-01-01,5\nr1,1,2025-01-01,5.00\nr1,1,2025-01-01,6\nr2,1,2025-01-01,7\n")
+    assert (first.new, first.known, first.quarantined) == (2, 1, 1)
+    again = take(
+        store, header + "r2,2,2025-01-01,7\nr1,1,2025-01-01,5\nr2,1,2025-01-02,7\nr2,1,2025-01-02,7\n", name="b.csv"
+    )
+    assert (again.new, again.known, again.quarantined) == (0, 1, 3)
+    assert [(row["event_id"], row["price"]) for row in stored(store)] == [("r1", 500), ("r2", 700)]
+    waiting = store.quarantined()
+    assert [row["original"] for row in waiting] == [
+        *(b"r1,1,2025-01-01,6", b"r2,2,2025-01-01,7", b"r2,1,2025-01-02,7", b"r2,1,2025-01-02,7")
+    ]
+    assert all("'r" in row["reasons"][0] and row["reasons"][0].startswith("id:") for row in waiting)
+    assert len({row["id"] for row in waiting}) == 4
+    assert take(store, header + "r2,2,2025-01-01,7\n", name="c.csv").batch is None
+
+
+def test_a_missing_value_is_other_content_than_a_value(tmp_path: Path) -> None:
+    class Noted(Contract):
+        receipt: EventId
+        customer_id: Key
+        at: Timestamp
+        size: int | None
+
+    store = opened(tmp_path, Source(Noted, zone="UTC"))
+    header = "receipt,customer_id,at,size\n"
+    take(store, header + "a,1,2025-01-01,\nb,1,2025-01-01,5\n")
+    outcome = take(store, header + "a,1,2025-01-01,5\nb,1,2025-01-01,\na,1,2025-01-01,\n", name="b.csv")
+    assert (outcome.new, outcome.known, outcome.quarantined) == (0, 1, 2)
+    assert [row["size"] for row in stored(store)] == [None, 5]
+
+
+def test_when_a_row_was_known(tmp_path: Path) -> None:
+    told = parse("2025-01-02T03:04:05Z")
+    cases = [(0, False, NOW), (0, True, told), (3 * DAY, True, told + 3 * DAY), (9, False, NOW)]
+    for number, (delay, backfill, expected) in enumerate(cases):
+        store = opened(tmp_path / str(number), Source(Sale, arrival_delay=delay))
+        store.root.parent.mkdir()
+        take(store, sales(GOOD), backfill=backfill)
+        assert [row["ingested_at"] for row in stored(store)] == [expected]
+        take(store, sales(GOOD), now=NOW + DAY, backfill=backfill)
+        assert [row["ingested_at"] for row in stored(store)] == [expected]
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_a_source_that_says_when_it_learnt_of_a_row_is_believed(tmp_path: Path, backfill: bool) -> None:
+    store = opened(tmp_path, Source(Visit, arrival_delay=DAY))
+    content = "customer_id,at,seen_at,amount,pages,kind,gift,weight\n1,2025-01-01T00:00:00Z,2025-01-03T00:00:00Z,,,,,\n"
+    take(store, content, backfill=backfill)
+    assert [row["ingested_at"] for row in stored(store)] == [parse("2025-01-03T00:00:00Z")]
+
+
+def test_a_loosened_contract_takes_quarantined_rows_back_exactly_once(tmp_path: Path) -> None:
+    store = opened(tmp_path, Source(Small))
+    rows = ["1,2025-01-01T00:00:00Z,5,a", "2,2025-01-01T00:00:00Z,50,a", "2,2025-01-01T00:00:00Z,50,a"]
+    rows += ["3,2025-01-01T00:00:00Z,500,b", "4,2025-01-01T00:00:00Z,6,b"]
+    assert take(store, SMALL + "\n".join(rows)).quarantined == 4
+    assert [outcome.new for outcome in replay(store, now=NOW)] == [0]
+    assert len(store.batches()) == 1
+    loose = reopened(store, Large)
+    outcomes = replay(loose, now=NOW + DAY)
+    assert [(o.read, o.new, o.quarantined) for o in outcomes] == [(4, 3, 1)]
+    assert len(loose.quarantined()) == 1
+    assert sorted(row["key"] for row in stored(loose)) == ["1", "2", "2", "4"]
+    assert [o.new for o in replay(loose, now=NOW)] == [0]
+    again = take(loose, SMALL + "\n".join(rows))
+    assert (again.new, again.known, again.quarantined, again.batch) == (0, 4, 1, None)
+    assert [b"3," in row["original"] for row in loose.quarantined()] == [True]
+
+
+def test_rows_of_a_file_taken_again_leave_quarantine_one_by_one(tmp_path: Path) -> None:
+    store = opened(tmp_path, Source(Small))
+    twin = "2,2025-01-01T00:00:00Z,50,a\n"
+    take(store, SMALL + twin + twin)
+    loose = reopened(store, Large)
+    assert take(loose, SMALL + twin, name="one.csv").new == 1
+    assert len(loose.quarantined()) == 1
+    assert [o.new + o.known for o in replay(loose, now=NOW)] == [1]
+    assert take(loose, SMALL + twin + twin).quarantined == 0
+    assert (len(stored(loose)), loose.quarantined()) == (2, [])
+
+
+def test_a_tightened_contract_doubles_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path, Source(Small))
+    content = SMALL + "2,2025-01-01T00:00:00Z,50,a\n"
+    take(store, content)
+    replay(reopened(store, Large), now=NOW)
+    tight = reopened(store, Small)
+    for _ in range(2):
+        assert take(tight, content).batch is None
+    assert len(stored(tight)) == 1
+
+
+def test_a_bad_file_read_again_is_not_quarantined_again(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    bad = changed(pieces="x")
+    assert take(store, sales(bad, bad)).quarantined == 2
+    assert take(store, sales(bad, bad), name="copy.csv").batch is None
+    assert take(store, sales(bad, bad, bad)).batch == 2
+    assert len(store.quarantined()) == 3
+
+
+def test_the_same_bytes_under_another_header_are_another_row(tmp_path: Path) -> None:
+    class Pair(Contract):
+        customer_id: Key
+        at: Timestamp
+        size: Annotated[int, Field(ge=0, le=10)]
+        weight: Annotated[int, Field(ge=0, le=99)]
+
+    store = opened(tmp_path, Source(Pair))
+    line = "1,2025-01-01T00:00:00Z,50,5\n"
+    assert take(store, "customer_id,at,size,weight\n" + line).quarantined == 1
+    assert take(store, "customer_id,at,weight,size\n" + line).new == 1
+    assert len(store.quarantined()) == 1
+    assert take(store, "customer_id,at,size,weight,more\n" + line).quarantined == 1
+    assert len(store.quarantined()) == 2
+
+
+def test_quarantine_says_which_contract_and_batch_a_row_failed(tmp_path: Path) -> None:
+    store = opened(tmp_path, Source(Small))
+    take(store, SMALL + "1,2025-01-01T00:00:00Z,50,a\n")
+    loose = reopened(store, Large)
+    take(loose, SMALL + "1,2025-01-01T00:00:00Z,500,a\n")
+    assert [row["batch"] for row in loose.quarantined()] == [1, 2]
+    assert len({batch.contract for batch in loose.batches()}) == 2
+    assert [(b.rows, b.quarantined, b.header) for b in loose.batches()] == [
+        (0, 1, ("customer_id", "at", "size", "kind"))
+    ] * 2
+
+
+def test_a_batch_of_nothing_but_bad_rows_has_no_events(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    assert take(store, sales(changed(pieces="x"))).batch == 1
+    assert set(map(len, store.events(1).values())) == {0}
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        ["", " ", '"', '""', "x", "-1", "1e9", "NaN", "2025-13-01", "\x00", "é", ",", "\r", "'", "web", "1.5"]
+    ),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=6),
+)
+
+
+@st.composite
+def corrupted(draw: st.DrawFn) -> bytes:
+    """A CSV of Sale in which anything may have gone wrong after the header."""
+    lines: list[bytes] = []
+    for number in range(draw(st.integers(0, 8))):
+        cells = changed(customer_id=str(number % 3)).split(",")
+        for _ in range(draw(st.integers(0, 2))):
+            cells[draw(st.integers(0, len(cells) - 1))] = draw(CELLS)
+        line = ",".join(cells).encode()
+        match draw(st.integers(0, 9)):
+            case 0:
+                line = line[: draw(st.integers(0, len(line)))]
+            case 1:
+                position = draw(st.integers(0, len(line)))
+                line = line[:position] + draw(st.binary(min_size=1, max_size=3)) + line[position:]
+            case 2:
+                line += b",more"
+        lines.append(line + draw(st.sampled_from([b"\n", b"\r\n"])))
+    return SALES_HEADER.encode() + b"\n" + b"".join(lines)
+
+
+@settings(max_examples=50, deadline=None)
+@given(corrupted())
+def test_good_and_quarantined_rows_sum_to_the_input_whatever_it_is(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        store = opened(Path(home), SALE)
+        first = take(store, content)
+        assert first.new + first.known + first.quarantined == first.read
+        waiting: list[dict[str, Any]] = store.quarantined()
+        assert (len(stored(store)), len(waiting)) == (first.new + first.known, first.quarantined)
+        body = content[content.index(b"\n") + 1 :]
+        for row in waiting:
+            assert row["reasons"]
+            assert row["original"] in body
+        assert first.read >= sum(bool(line.strip()) for line in body.split(b"\n")) or b'"' in body
+        second = take(store, content)
+        assert (second.new, second.batch, second.quarantined) == (0, None, first.quarantined)
+        assert sum(o.new for o in replay(store, now=NOW)) == 0
+        assert len(store.quarantined()) == first.quarantined

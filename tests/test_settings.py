@@ -1,0 +1,51 @@
+"""Settings come from the environment or from files, and what cannot be used is told by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from settings import Settings, SettingsError, load, pin_environment
+
+
+def test_defaults_and_given_values() -> None:
+    assert load({}) == Settings()
+    own = load({"HOLDFAST_USECASE": "telco", "HOLDFAST_MAX_ROWS": "5", "HOLDFAST_HOME": ""})
+    assert (own.usecase, own.max_rows, own.home) == ("telco", 5, Settings().home)
+
+
+def test_what_kubernetes_puts_beside_a_service_called_holdfast_is_left_alone() -> None:
+    assert load({"HOLDFAST_PORT": "tcp://10.0.0.1:3000", "HOLDFAST_SERVICE_HOST": "10.0.0.1"}) == Settings()
+
+
+def test_a_value_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_text("sqlite:///data/online.sqlite\n")
+    assert load({"HOLDFAST_ONLINE_URL_FILE": str(path)}).online_url == "sqlite:///data/online.sqlite"
+    with pytest.raises(SettingsError, match="both set"):
+        load({"HOLDFAST_ONLINE_URL_FILE": str(path), "HOLDFAST_ONLINE_URL": "x"})
+    with pytest.raises(SettingsError, match=r"HOLDFAST_ONLINE_URL_FILE.*No such file"):
+        load({"HOLDFAST_ONLINE_URL_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NOW", "1998-07-01T00:00:00"), ("NOW", "soon"), ("MAX_ROWS", "0"), ("MAX_BODY_BYTES", "many"), ("GATE", "off")],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"HOLDFAST_{name}={value!r}"):
+        load({f"HOLDFAST_{name}": value})
+
+
+def test_every_setting_has_a_sentence() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_the_environment_is_pinned_but_what_is_set_stays() -> None:
+    environ = {"BENTOML_DO_NOT_TRACK": "False"}
+    pin_environment(environ)
+    assert environ["BENTOML_DO_NOT_TRACK"] == "False"
+    assert "X86_V4" in environ["NPY_DISABLE_CPU_FEATURES"]
