@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,12 @@ class Source:
     arrival_delay: int = 0
 
     def __post_init__(self) -> None:
+        if len(self.delimiter) != 1:
+            raise ContractError(f"source of {self.contract.__name__}: a delimiter is one character: {self.delimiter!r}")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ContractError(f"source of {self.contract.__name__}: no encoding {self.encoding!r}") from None
         names = {column.name for column in columns(self.contract)}
         for name in [*self.rename.values(), *self.rewrite]:
             if name not in names:

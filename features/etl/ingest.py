@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+import pandas as pd
+
 from features.etl.read import Text, again, read
 from features.etl.stage import Progress, Stage
 from features.source import Source
@@ -15,13 +17,13 @@ from features.store.base import Appended, EventStore
 def ingest(
     store: EventStore,
     table: str,
-    path: Path,
+    given: Path | pd.DataFrame,
     *,
     now: int,
     backfill: bool = False,
     progress: Progress = lambda _: None,
 ) -> Appended:
-    """Bring a CSV or Parquet file into the event store.
+    """Bring a CSV or Parquet file, or a pandas frame, into the event store.
 
     Args:
         now: the batch's time, microseconds; backfill: the file is history, known when it happened.
@@ -32,7 +34,7 @@ def ingest(
         StoreError: if another process is ingesting.
     """
     source = store.sources[table]
-    return _run(store, table, read(path, source), source, now, backfill, progress)
+    return _run(store, table, read(given, source), source, now, backfill, progress)
 
 
 def replay(store: EventStore, *, now: int, backfill: bool = False) -> list[Appended]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pandas as pd
+import pyarrow as pa
 
 from features.source import Source
 from settings import HoldfastError
@@ -42,21 +44,25 @@ class Text:
     records: Iterator[Record]
 
 
-def read(path: Path, source: Source) -> Text:
-    """Open a CSV or Parquet file (told by its name: `.parquet`, `.pq`).
+def read(given: Path | pd.DataFrame, source: Source) -> Text:
+    """Open a CSV or Parquet file (told by its name: `.parquet`, `.pq`), or a pandas frame.
 
     Raises:
         SourceError: if there is no such file, it is empty, or its header repeats a name.
     """
+    text = _file(given, source) if isinstance(given, Path) else _frame(given)
+    repeated = {name for name in text.header if text.header.count(name) > 1}
+    if repeated:
+        raise SourceError(f"{given}: the header names {min(repeated)!r} twice; which one is meant?")
+    return text
+
+
+def _file(path: Path, source: Source) -> Text:
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty: it has not even a header line; nothing was ingested")
-    text = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, source)
-    repeated = {name for name in text.header if text.header.count(name) > 1}
-    if repeated:
-        raise SourceError(f"{path}: the header names {min(repeated)!r} twice; which one is meant?")
-    return text
+    return _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, source)
 
 
 def again(form: str, header: tuple[str, ...], originals: Iterable[bytes], source: Source) -> Text:
@@ -139,11 +145,23 @@ def _records(lines: Iterable[str], width: int, source: Source) -> Iterator[Recor
 
 def _parquet(path: Path) -> Text:
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
     try:
-        connection.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
+        return _table(path.name, connection, "read_parquet(?)", [str(path)])
     except duckdb.Error as error:
         raise SourceError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _frame(frame: pd.DataFrame) -> Text:
+    """Missing values of any kind (NaN, NaT, None) are missing; everything else is read as its text."""
+    mixed = {str(name): frame[name].map(str, na_action="ignore") for name in frame.select_dtypes("object")}
+    connection = duckdb.connect()
+    connection.register("frame", pa.Table.from_pandas(frame.assign(**mixed), preserve_index=False))
+    return _table("a frame", connection, "frame", [])
+
+
+def _table(origin: str, connection: duckdb.DuckDBPyConnection, relation: str, bound: list[str]) -> Text:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SELECT COLUMNS(*)::VARCHAR FROM {relation}", bound)
     header = tuple(column[0] for column in connection.description or [])
 
     def records() -> Iterator[Record]:
@@ -153,4 +171,4 @@ def _parquet(path: Path) -> Text:
                 row += 1
                 yield Record(row, json.dumps(dict(zip(header, values, strict=True))).encode(), list(values))
 
-    return Text(path.name, "json", header, records())
+    return Text(origin, "json", header, records())

@@ -44,6 +44,11 @@ class Stage:
         try:
             self.read = self._load(progress)
             self._validate()
+        except duckdb.Error as error:
+            self.close()
+            raise SourceError(
+                f"{text.origin} cannot be read as its source says: {str(error).splitlines()[0]}"
+            ) from None
         except BaseException:
             self.close()
             raise

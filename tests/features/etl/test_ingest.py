@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
 from features.clock import DAY, parse
-from features.contract import Contract, EventId, Key, Timestamp
-from features.etl.ingest import replay, summary, total
+from features.contract import Contract, ContractError, EventId, Key, Timestamp
+from features.etl.ingest import ingest, replay, summary, total
+from features.etl.read import SourceError
 from features.source import Source
 from features.store.parquet import ParquetStore
 from tests.features.toys import (
@@ -25,6 +28,7 @@ from tests.features.toys import (
     Visit,
     changed,
     opened,
+    reasons,
     sales,
     stored,
     take,
@@ -281,3 +285,27 @@ def test_good_and_quarantined_rows_sum_to_the_input_whatever_it_is(content: byte
         assert (second.new, second.batch, second.quarantined) == (0, None, first.quarantined)
         assert sum(o.new for o in replay(store, now=NOW)) == 0
         assert len(store.quarantined()) == first.quarantined
+
+
+def test_a_pandas_frame_is_read_like_the_file_it_came_from(tmp_path: Path) -> None:
+    store = opened(tmp_path, SALE)
+    text = take(store, sales(GOOD))
+    frame = pd.read_csv(tmp_path / "file.csv", dtype={"customer_id": str})
+    again = ingest(store, "events", frame, now=0)
+    assert (again.read, again.new, again.known, again.quarantined) == (text.read, 0, text.new, 0)
+    missing = ingest(store, "events", frame.assign(pieces=float("nan"), sold_at=None), now=0)
+    assert (missing.read, missing.quarantined) == (1, 1)
+    assert reasons(store) == [["sold_at: missing", "pieces: missing"]]
+
+
+@pytest.mark.parametrize("source", [replace(SALE, zone="Nowhere/X"), replace(SALE, rewrite={"kind": ("(", "")})])
+def test_a_source_that_cannot_be_read_as_declared_is_told(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"file\.csv cannot be read as its source says: .*(Nowhere/X|\()"):
+        take(opened(tmp_path, source), sales(changed(sold_at="2025-01-02 03:04:05")))
+
+
+def test_a_source_that_no_file_can_have_is_refused_when_it_is_declared() -> None:
+    with pytest.raises(ContractError, match="a delimiter is one character"):
+        replace(SALE, delimiter="||")
+    with pytest.raises(ContractError, match="no encoding 'utf-9'"):
+        replace(SALE, encoding="utf-9")
