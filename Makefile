@@ -28,7 +28,7 @@ demo-skew: env ## the story with numbers: one feature, written twice
 	@$(BIN)/holdfast demo-skew
 
 test: env ## everything quick enough for every change
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 prove: env ## every bar of the project, as a table
 	@$(BIN)/python -m benchmarks.prove

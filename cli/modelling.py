@@ -15,7 +15,7 @@ from cli.workspace import Workspace
 from features import clock
 from training.card import TITLES
 from training.dataset import build, label_times
-from training.evaluate import FOLDS, REPEATS
+from training.evaluate import FOLDS, REPEATS, Step
 from training.evaluate import evaluate as cross_validate
 from training.train import train as train_module
 
@@ -29,9 +29,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on everything known now, measure it on held-out data, and store it."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
-    for step, line in workspace.prepare():
-        out.proved(step, line)
+    out, workspace = _prepared(usecase, as_json)
     parent = workspace.registry.alias(usecase)
     with out.progress() as progress:
         trained = train_module(
@@ -51,9 +49,7 @@ def train(
 
 def evaluate(usecase: Name, as_json: AsJson = False) -> None:
     """Cross-validate at one label time, beside the logistic baseline."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
-    for step, line in workspace.prepare():
-        out.proved(step, line)
+    out, workspace = _prepared(usecase, as_json)
     own = workspace.usecase
     t = clock.parse(own.label_time) if own.label_time else label_times(own, workspace.events, workspace.now)[-1]
     dataset, _ = build(own, workspace.events, [t], workspace.now, workspace.cache)
@@ -68,14 +64,9 @@ def evaluate(usecase: Name, as_json: AsJson = False) -> None:
 
 def parity(usecase: Name, as_json: AsJson = False) -> None:
     """Score every customer by every path; exit 1 at the first differing bit."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
-    for step, line in workspace.prepare():
-        out.proved(step, line)
+    out, workspace = _prepared(usecase, as_json)
     with out.progress() as progress:
-        tag, proof = workspace.model(progress)
-        for line in proof:
-            out.proved("train", line)
-        result = parity_module.parity(workspace, tag, progress)
+        result = parity_module.parity(workspace, _model(out, workspace, progress), progress)
     rows = [[path, f"{numbers:,}"] for path, numbers in result.paths.items()]
     out.say(table(rows, ["path", "numbers"]))
     out.proved("parity", result.line)
@@ -84,18 +75,11 @@ def parity(usecase: Name, as_json: AsJson = False) -> None:
 
 def demo_skew(as_json: AsJson = False) -> None:
     """The story with numbers: one feature, written a second time by the backend."""
-    out, workspace = Out(as_json), Workspace.open("cdnow")
-    for step, line in workspace.prepare():
-        out.proved(step, line)
+    out, workspace = _prepared("cdnow", as_json)
     with out.progress() as progress:
-        tag, proof = workspace.model(progress)
-        for line in proof:
-            out.proved("train", line)
-        told = skew_module.skew(workspace, tag, progress)
+        told = skew_module.skew(workspace, _model(out, workspace, progress), progress)
     count = told.customers
-    out.say(
-        f"\n{count:,} customers scored by {tag}, once through the shared avg_spend, once through the backend's own:\n"
-    )
+    out.say(f"\n{count:,} customers scored by {told.model}, through the shared avg_spend and the backend's own:\n")
     rows = [
         [v.definition, *(f"{n:,} ({n / count:.2%})" for n in (v.feature, v.score, v.decision))] for v in told.variants
     ]
@@ -113,3 +97,17 @@ def run(
     """From nothing to an answered request: data, ingest, train, promote, materialize, serve."""
     out = Out(as_json)
     out.result(run_module(Workspace.open(), out, port, stay=stay))
+
+
+def _prepared(usecase: str, as_json: bool) -> tuple[Out, Workspace]:
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    return out, workspace
+
+
+def _model(out: Out, workspace: Workspace, progress: Step) -> str:
+    tag, proof = workspace.model(progress)
+    for line in proof:
+        out.proved("train", line)
+    return tag

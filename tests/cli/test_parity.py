@@ -45,7 +45,7 @@ def damaged(table: str, change: str) -> object:
     ("table", "change", "told"),
     [
         ("", "total_spend = total_spend + 1 WHERE key = '1000'", ["'1000'", "total_spend", "materialized"]),
-        ("", "last_order_at = NULL WHERE key = '77'", ["'77'", "recency_days", "nan", "materialized"]),
+        ("", "last_order_at = NULL WHERE key = '1001'", ["'1001'", "recency_days", "nan", "materialized"]),
         ("events", "spend = spend + 1 WHERE key = '1'", ["'1'", "total_spend", "on-read"]),
     ],
 )
