@@ -32,8 +32,6 @@ from serving.openapi import document
 from serving.schema import Schema
 
 log = logging.getLogger("holdfast")
-SETTINGS = holdfast_settings.load()
-REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
 
 
 def pinned() -> str | None:
@@ -45,13 +43,24 @@ def pinned() -> str | None:
 
 
 def wanted() -> str:
-    """The exact tag to serve or to build with."""
+    """The exact tag to serve or to build with; it is in the store.
+
+    Raises:
+        RegistryError, ModelNotFound: if there is none.
+    """
     asked = getattr(bentoml.use_arguments(), "model", None) or SETTINGS.model or f"{SETTINGS.usecase}@{CHAMPION}"
-    return pinned() or REGISTRY.resolve(asked)
+    tag = pinned() or REGISTRY.resolve(asked)
+    store.path(tag)
+    return tag
 
 
-TAG = wanted()
-USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
+try:
+    SETTINGS = holdfast_settings.load()
+    REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
+    TAG = wanted()
+    USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
+except holdfast_settings.HoldfastError as error:
+    raise SystemExit(f"holdfast: {error}") from None
 SCHEMA = Schema(USECASE)
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +47,7 @@ def ingest(
     out, workspace = Out(as_json), Workspace.open(usecase)
     tables = list(workspace.usecase.sources)
     if table_name not in tables and (table_name is not None or len(tables) > 1):
-        raise HoldfastError(f"--table is one of {', '.join(tables)}, not {table_name}")
+        raise HoldfastError(f"which table is it? Say --table {' or --table '.join(tables)}")
     with out.progress() as progress:
         outcome = etl.ingest(
             workspace.events,
@@ -57,14 +59,28 @@ def ingest(
         )
     workspace.load_online()
     out.proved("ingest", etl.summary(source.name, outcome))
-    if outcome.quarantined:
-        out.say("             `holdfast quarantine list` shows why")
-    out.result(asdict(outcome))
+    reasons = _reasons(workspace, source.name) if outcome.quarantined else {}
+    for reason, rows in list(reasons.items())[:5]:
+        out.say(f"             {rows:,} x {reason}")
+    out.result({**asdict(outcome), "reasons": reasons})
+    if outcome.read and outcome.read == outcome.quarantined:
+        raise HoldfastError(f"no row of {source} was accepted; all wait in quarantine (`holdfast quarantine list`)")
+
+
+def _reasons(workspace: Workspace, origin: str) -> dict[str, int]:
+    """Why rows of that source wait, most frequent reason first; the values in the reasons are left out."""
+    batches = {batch.number for batch in workspace.events.batches() if batch.source == origin}
+    waiting = [row for row in workspace.events.quarantined() if row["batch"] in batches]
+    return dict(Counter(re.sub("'.*?'", "'...'", reason) for row in waiting for reason in row["reasons"]).most_common())
 
 
 @quarantine.command("list")
-def list_command(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
-    """Every row that waits, its reasons and its original text."""
+def list_command(
+    usecase: UseCaseOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show so many rows; --json holds all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The rows that wait, their reasons and their original text."""
     out, workspace = Out(as_json), Workspace.open(usecase)
     waiting = workspace.events.quarantined()
     shown = [
@@ -74,8 +90,10 @@ def list_command(usecase: UseCaseOption = None, as_json: AsJson = False) -> None
     if not shown:
         out.say(f"{workspace.usecase.name}: no row waits in quarantine")
     else:
-        rows = [[str(r["batch"]), str(r["row"]), "; ".join(r["reasons"]), r["original"][:100]] for r in shown]
+        few = shown[:limit]
+        rows = [[str(r["batch"]), str(r["row"]), "; ".join(r["reasons"]), r["original"][:100]] for r in few]
         out.say(table(rows, ["batch", "row", "reasons", "original"]))
+        out.say(f"\n{len(few):,} of {len(shown):,} waiting rows")
     out.result({"waiting": shown})
 
 

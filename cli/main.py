@@ -7,6 +7,7 @@ import settings as holdfast_settings
 holdfast_settings.pin_environment()  # numpy must find it
 
 import sys
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -18,7 +19,6 @@ from settings import PREFIX, HoldfastError, Settings
 
 app = typer.Typer(
     name="holdfast",
-    help="Tabular models trained, versioned, served and rolled back from one definition of every feature.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,6 +29,14 @@ app.add_typer(models.models, name="models")
 for command in (data.ingest, data.materialize, modelling.train, modelling.evaluate, modelling.parity, modelling.run):
     app.command(command.__name__)(command)
 app.command("demo-skew")(modelling.demo_skew)
+
+
+@app.callback(invoke_without_command=True)
+def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Tabular models trained, versioned, served and rolled back from one definition of every feature."""
+    if version:
+        sys.stdout.write(f"holdfast {metadata.version('holdfast')}\n")
+        raise typer.Exit
 
 
 @app.command("settings")

@@ -15,7 +15,7 @@ from cli.parity import requests
 from cli.server import ServerError, in_use, serve
 from cli.workspace import Workspace
 from features import clock
-from features.store.base import Spine
+from features.store.base import Spine, StoreError
 from training.dataset import frame
 
 
@@ -36,6 +36,8 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         out.proved(what, f"{line} ({seconds[what]:.1f} s)")
 
     timed("data", lambda: "; ".join(line for _, line in workspace.prepare()))
+    if not len(workspace.events.keys(workspace.as_of)):
+        raise StoreError(f"{name} has no customer that is known at {clock.rfc3339(workspace.as_of)}: nothing to serve")
     timed("model", lambda: _model(workspace, out))
     timed("rows", lambda: _rows(workspace))
     environ = {"HOLDFAST_USECASE": name, "HOLDFAST_HOME": str(workspace.settings.home.absolute())}

@@ -84,7 +84,9 @@ class Workspace:
         batches = self.events.batches()
         if batches:
             rows = sum(batch.rows for batch in batches)
-            return [("ingest", f"{rows:,} rows in {len(batches)} batch(es), already there")]
+            if not rows:
+                raise StoreError(f"{self.usecase.name} has no accepted row yet: `holdfast quarantine list` shows why")
+            return [("ingest", f"{rows:,} rows, already there")]
         sample = self.usecase.sample
         if sample is None:
             raise StoreError(f"{self.usecase.name} has no events and no sample: run `holdfast ingest FILE --backfill`")

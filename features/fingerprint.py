@@ -74,6 +74,8 @@ class _Reach:
             self._own(value.__name__, ".".join(path[:depth]))
             value = getattr(value, attribute)
         owner = value.__name__ if isinstance(value, types.ModuleType) else (getattr(value, "__module__", None) or "")
+        if owner.startswith("numpy.random") or (owner == "numpy" and path[1:2] == ("random",)):
+            raise FeatureError(f"{self.who} reaches {shown!r}: what is drawn at random cannot be computed again")
         if owner.split(".")[0] in LIBRARIES or (isinstance(value, np.ufunc) and vars(np).get(value.__name__) is value):
             return f"{owner or 'numpy'}.{getattr(value, '__name__', shown)}"
         if isinstance(value, types.BuiltinFunctionType | type) and owner == "builtins":

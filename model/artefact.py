@@ -27,7 +27,9 @@ from settings import HoldfastError
 
 FORMAT: Final = 1
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
-RESTORE: Final = "restore the artefact from where it was stored, or delete it and train again"
+RESTORE: Final = (
+    "restore the artefact from where it was stored, or delete it (`bentoml models delete TAG`) and train again"
+)
 NOT_CONTENT = ("created_at", "version", "parent", "git_commit", "libraries", "numeric", "files", "content_digest")
 """Fields of the manifest that are a time, a version, a parent or a machine; `files` is counted file by file."""
 

@@ -128,12 +128,12 @@ class Core:
             self._online = open_online(self.settings.online_url, home, self.usecase.features, read_only=True)
         return self._online
 
-    def accept(self, given: Any) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
+    def accept(self, given: Any) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The row as the contract reads it, or None and every problem it has."""
         try:
             return self.schema.Predict.model_validate(given).model_dump(), []
         except ValidationError as error:
-            return None, problems(error)
+            return None, problems(error, self.schema.money)
 
     def _rows(self, given: Any) -> Sequence[Any]:
         if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in ("rows", "columns"):

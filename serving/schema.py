@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from features.contract import Contract, Key
+from features.contract import columns as columns_of
 from usecases import UseCase
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -17,7 +19,7 @@ class Problem(BaseModel):
 
     field: str = Field(description="Where: `customer_id`, `attributes.tenure`.")
     problem: str = Field(description="What is wrong.")
-    given: str = Field(description="The value that was sent, shortened.")
+    given: Any = Field(None, description="The value that was sent, shortened; nothing where it is missing.")
 
 
 class RowErrors(BaseModel):
@@ -32,6 +34,8 @@ class Schema:
 
     def __init__(self, usecase: UseCase) -> None:
         key, attributes = usecase.key, usecase.features.attributes
+        own = columns_of(attributes) if attributes else ()
+        self.money = frozenset(column.name for column in own if column.kind == "money")
         none = create_model("Attributes", __base__=Contract)
         fields: dict[str, Any] = {key: (Key, Field(description="Whose prediction is asked for."))}
         if attributes is not None:
@@ -76,13 +80,30 @@ def _list(model: Any) -> Any:
     return list[model]
 
 
-def problems(error: ValidationError) -> list[dict[str, str]]:
-    """Every problem pydantic found, as `Problem` shows it."""
-    return [
-        {
-            "field": ".".join(map(str, one["loc"])) or "body",
-            "problem": one["msg"],
-            "given": "nothing" if one["type"] == "missing" else repr(one["input"])[:100],
-        }
-        for one in error.errors(include_url=False, include_context=False)
-    ]
+def problems(error: ValidationError, money: frozenset[str]) -> list[dict[str, Any]]:
+    """Every problem pydantic found, as `Problem` shows it; `money` are the fields that hold cents."""
+    found = []
+    for one in error.errors(include_url=False, include_context=False):
+        told: dict[str, Any] = {"field": ".".join(map(str, one["loc"])) or "body", "problem": _words(one, money)}
+        if one["type"] != "missing":
+            told["given"] = _short(one["input"])
+        found.append(told)
+    return found
+
+
+def _words(one: Any, money: frozenset[str]) -> str:
+    if one["type"] in ("model_type", "model_attributes_type"):
+        return "Input should be an object"
+    if one["type"] == "string_pattern_mismatch":
+        return "String should have no control characters"
+    if one["type"] == "int_type" and one["loc"][-1:] and one["loc"][-1] in money:
+        return f"{one['msg']}: money is a whole number of minor units (cents)"
+    return str(one["msg"])
+
+
+def _short(value: Any) -> Any:
+    """A plain value as it is, anything long or nested as its first characters."""
+    if value is None or (isinstance(value, bool | int | float) and abs(value) < 2**53):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    return text if len(text) <= 100 else f"{text[:100]}..."

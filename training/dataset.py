@@ -148,6 +148,12 @@ def _reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
 
 def _compute(usecase: UseCase, store: EventStore, times: list[int]) -> Dataset:
     keys = [store.keys(t) for t in times]
+    if not sum(map(len, keys)):
+        raise StoreError(
+            f"{usecase.name}: nobody was known at any label time up to {clock.rfc3339(times[-1])}. If the events are "
+            "history, they were ingested without --backfill and count as known only since then: remove the use case's "
+            "directory under HOLDFAST_HOME and ingest them again with --backfill"
+        )
     key = np.concatenate(keys)
     t = np.concatenate([np.full(len(part), time, dtype=np.int64) for part, time in zip(keys, times, strict=True)])
     spine = Spine(key, t)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from features import clock
 from features.clock import DAY
-from features.contract import ContractError, column_of, columns
+from features.contract import column_of, columns
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
@@ -132,7 +134,13 @@ class UseCase:
 
 
 def names(own: Path | None = None) -> list[str]:
-    """Names of all use cases: the built-in ones and those of the directory `own`."""
+    """Names of all use cases: the built-in ones and those of the directory `own`.
+
+    Raises:
+        UseCaseError: if there is no such directory.
+    """
+    if own is not None and not own.is_dir():
+        raise UseCaseError(f"HOLDFAST_USECASES={own}: no such directory")
     files = [*HERE.glob("*.py"), *(own.glob("*.py") if own else [])]
     return sorted({file.stem for file in files if file.stem not in ("__init__", "usecase") and file.stem[0] != "_"})
 
@@ -146,24 +154,36 @@ def load(name: str, own: Path | None = None) -> UseCase:
     if name not in names(own):
         raise UseCaseError(f"no use case {name!r}; there are {', '.join(names(own))} (HOLDFAST_USECASES adds yours)")
     file = own.absolute() / f"{name}.py" if own else None
-    module_name = f"usecases.{name}"
-    there = getattr(sys.modules.get(module_name), "__file__", None)
-    if file is not None and file.exists() and there != str(file):
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
-            raise UseCaseError(f"{file} cannot be loaded as a Python module")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
     try:
-        module = importlib.import_module(module_name)
-    except ContractError as error:
+        module = _module(f"usecases.{name}", file if file is not None and file.exists() else None)
+    except HoldfastError as error:
         raise UseCaseError(f"use case {name}: {error}") from error
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        line = error.lineno if isinstance(error, SyntaxError) else where.lineno
+        raise UseCaseError(
+            f"use case {name} cannot be imported: {type(error).__name__}: {error} "
+            f"({getattr(error, 'filename', None) or where.filename}, line {line})"
+        ) from error
     usecase = getattr(module, "USECASE", None)
     if not isinstance(usecase, UseCase) or usecase.name != name:
-        raise UseCaseError(f"{module.__file__} defines no USECASE named {name!r}")
+        found = f"its USECASE is named {usecase.name!r}" if isinstance(usecase, UseCase) else "it has no USECASE"
+        raise UseCaseError(f"{module.__file__} defines no USECASE named {name!r}: {found}")
     return usecase
+
+
+def _module(name: str, file: Path | None) -> types.ModuleType:
+    """The module of that name; from `file`, if given, also where another one has been loaded under the name."""
+    if file is None or getattr(sys.modules.get(name), "__file__", None) == str(file):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UseCaseError(f"{file} cannot be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -130,7 +130,11 @@ class ParquetStore:
             ).fetchnumpy()
         absent = np.ma.getmaskarray(np.ma.asarray(rows["key"]))
         if absent.any():
-            raise StoreError(f"no record of {spine.key[absent][0]!r} was known at {rfc3339(int(spine.t[absent][0]))}")
+            key, t = str(spine.key[absent][0]), rfc3339(int(spine.t[absent][0]))
+            raise StoreError(
+                f"no record of {key!r} was known at {t}: ingest the table of records (`holdfast ingest FILE --table "
+                "records`, with --backfill if it is history)"
+            )
         return {column.name: _typed(column.kind, column.nullable, rows[column.name]) for column in own}
 
     def events(self, batch: int) -> dict[str, list[Any]]:

@@ -38,6 +38,7 @@ def test_settings_are_told_with_their_values() -> None:
     [
         (("train", "nothing"), {}, "there are cdnow, telco"),
         (("ingest", "no-such-file.csv"), {}, "no such file"),
+        (("train", "x"), {"HOLDFAST_USECASES": "/nowhere"}, "HOLDFAST_USECASES=/nowhere: no such directory"),
         (("settings",), {"HOLDFAST_NOW": "yesterday"}, "HOLDFAST_NOW='yesterday'"),
         (("settings",), {"HOLDFAST_NOW": "1998-07-01T00:00:00"}, "HOLDFAST_NOW"),
         (("settings",), {"HOLDFAST_GATE": "off"}, "HOLDFAST_GATE='off'"),
@@ -70,6 +71,46 @@ def test_ingest_quarantine_and_replay(homes: dict[str, str], tmp_path: Path) -> 
     assert "no whole number" in holdfast("quarantine", "list", environ=homes).stdout
     replayed = figures("quarantine", "replay", environ=homes)
     assert (replayed["new"], replayed["quarantined"]) == (0, 2)
+
+
+def test_a_file_of_which_nothing_is_accepted_is_a_failure_that_says_why(homes: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "orders.txt"
+    path.write_text(CSV.replace(" 1997", " 97"))
+    done = holdfast("ingest", str(path), "--backfill", environ=homes, code=1)
+    assert "4 x ordered_at: '...' is no time, %Y%m%d in UTC" in done.stdout
+    assert "no row of" in done.stderr
+    assert "no accepted row" in holdfast("train", "cdnow", environ=homes, code=1).stderr
+    assert holdfast("quarantine", "list", "--limit", "1", environ=homes).stdout.endswith("1 of 4 waiting rows\n")
+
+
+def test_history_without_backfill_is_told_to_training(cdnow: Workspace, homes: dict[str, str]) -> None:
+    sample = cdnow.usecase.sample
+    assert sample is not None
+    path = cdnow.settings.home / "data" / Path(sample.member).name
+    holdfast("ingest", str(path), environ=homes)
+    assert "again with --backfill" in holdfast("train", "cdnow", environ=homes, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def broken(:\n", "SyntaxError"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("x = 1\n", "it has no USECASE"),
+        ("from usecases.cdnow import USECASE\n", "its USECASE is named 'cdnow'"),
+        ("1 / 0\n", "line 1"),
+    ],
+)
+def test_a_module_that_is_no_use_case_is_told_in_one_line(code: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    done = holdfast("features", "mine", environ={"HOLDFAST_USECASES": str(tmp_path)}, code=1)
+    assert told in done.stderr
+    assert "mine.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version() -> None:
+    assert holdfast("--version").stdout.startswith("holdfast 0.")
 
 
 def test_materialize_says_what_it_wrote_and_repeats_nothing(homes: dict[str, str], tmp_path: Path) -> None:

@@ -199,6 +199,9 @@ def test_constants_of_one_name_in_two_modules_are_two_constants(module: _Modules
         ("import time\ndef feature(x):\n    return x + time.time()\n", ["time"]),
         ("from time import time\ndef feature(x):\n    return x + time()\n", ["time"]),
         ("import random\ndef feature(x):\n    return x + random.random()\n", ["random"]),
+        ("import numpy as np\ndef feature(x):\n    return x + np.random.normal(len(x))\n", ["np.random.normal"]),
+        ("from numpy.random import normal\ndef feature(x):\n    return x + normal(len(x))\n", ["normal"]),
+        ("import numpy as np\nR = np.random.default_rng(1)\ndef feature(x):\n    return x + R.normal()\n", ["R"]),
         ("from scipy.special import expit\ndef feature(x):\n    return expit(x)\n", ["expit"]),
         ("import pandas as pd\ndef feature(x):\n    return pd.Series(x)\n", ["pd"]),
         (
