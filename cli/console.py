@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from training.evaluate import Step
+from training.progress import Step
 
 Json = typer.Option("--json", help="Print one JSON object on stdout; everything else goes to stderr.")
 

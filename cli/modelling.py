@@ -15,9 +15,7 @@ from cli.workspace import Workspace
 from features import clock
 from training.card import TITLES
 from training.dataset import build, label_times
-from training.evaluate import FOLDS, REPEATS, Step
-from training.evaluate import evaluate as cross_validate
-from training.train import train as train_module
+from training.progress import Step
 
 AsJson = Annotated[bool, Json]
 Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your own.")]
@@ -29,6 +27,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on everything known now, measure it on held-out data, and store it."""
+    from training.train import train as train_module  # late, with scikit-learn: the other commands start in a second
+
     out, workspace = _prepared(usecase, as_json)
     parent = workspace.registry.alias(usecase)
     with out.progress() as progress:
@@ -49,6 +49,9 @@ def train(
 
 def evaluate(usecase: Name, as_json: AsJson = False) -> None:
     """Cross-validate at one label time, beside the logistic baseline."""
+    from training.evaluate import FOLDS, REPEATS  # late, with scikit-learn
+    from training.evaluate import evaluate as cross_validate
+
     out, workspace = _prepared(usecase, as_json)
     own = workspace.usecase
     t = clock.parse(own.label_time) if own.label_time else label_times(own, workspace.events, workspace.now)[-1]

@@ -23,7 +23,7 @@ from model.scorer import Scorer, Scores
 from serving.core import Core
 from settings import HoldfastError
 from training.dataset import frame
-from training.evaluate import Step
+from training.progress import Step
 from usecases import UseCase
 
 CHUNK, HTTP_ROWS = 5_000, 500

@@ -14,7 +14,7 @@ from model import gate
 from model import store as model_store
 from settings import HoldfastError
 from training.dataset import frame
-from training.evaluate import Step
+from training.progress import Step
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from model import store as model_store
 from model.gate import GateRefused
 from model.registry import CHAMPION, Registry
 from settings import Settings
-from training.evaluate import Step
+from training.progress import Step
 from usecases import UseCase
 
 ROOT = Path(__file__).parent.parent

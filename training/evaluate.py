@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from model.estimators import Boosted, Linear
 from training import fit, metrics
 from training.dataset import Dataset, LabelError, LeakageError
+from training.progress import Step
 from training.split import bucket, folds
 from usecases import UseCase
 
 FOLDS, REPEATS = 5, 2
-Step = Callable[[str, int, int], None]
-"""Progress: what is being done, how many of how many are done."""
 
 
 def evaluate(usecase: UseCase, dataset: Dataset, progress: Step) -> dict[str, dict[str, float]]:

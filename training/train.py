@@ -20,7 +20,7 @@ from model.scorer import Scorer
 from training import fit, metrics
 from training.card import card
 from training.dataset import Dataset, build, check_cut, label_times
-from training.evaluate import Step
+from training.progress import Step
 from training.split import Split, split
 from usecases import Absence, UseCase
 

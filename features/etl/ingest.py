@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.etl.read import Text, again, read
 from features.etl.stage import Progress, Stage
 from features.source import Source
 from features.store.base import Appended, EventStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def ingest(

@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 
 from features.source import Source
 from settings import HoldfastError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 CHUNK = 50_000
