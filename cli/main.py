@@ -6,6 +6,7 @@ import settings as holdfast_settings
 
 holdfast_settings.pin_environment()  # numpy must find it
 
+import signal
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -65,7 +66,12 @@ def features_command(usecase: modelling.Name, as_json: Annotated[bool, Json] = F
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one line on stderr and exit code 1."""
+    """Run the command; an error that a user can mend is one line on stderr and exit code 1.
+
+    SIGTERM ends a command as Ctrl-C does: what it started is stopped with it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         app()
     except HoldfastError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cli.workspace import Workspace
+from cli.server import free_port, in_use
+from cli.workspace import ROOT, Workspace
 from model import store as model_store
 from tests.cli.conftest import figures, holdfast
 
@@ -179,6 +183,22 @@ def test_run_from_nothing_and_again(homes: dict[str, str]) -> None:
     curl = again[again.index("curl -s") : again.index("\n\n{")]
     assert "localhost:3997/v1/predict" in curl
     assert subprocess.run(["bash", "-n", "-c", curl], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_run_and_its_server(number: signal.Signals, telco: Workspace) -> None:
+    assert telco.champion()
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("holdfast")), "run", "--port", str(port)]
+    environ = {**os.environ, "HOLDFAST_USECASE": "telco"}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("Serving telco") for line in process.stdout)
+        assert in_use(port)
+        process.send_signal(number)
+        assert process.stdout.read().endswith("stopping\nstopped\n")
+        assert process.wait() == 0
+    assert not in_use(port)
 
 
 def test_run_says_when_its_port_is_taken(homes: dict[str, str]) -> None:
