@@ -55,11 +55,11 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         out.say(f"\ncurl -s {url} -H 'content-type: application/json' \\\n  -d {shlex.quote(body)}\n")
         out.say(json.dumps(answer.json(), indent=2))
         if stay:
-            out.say(
-                f"\nServing {name} at http://localhost:{port} (its pages: /, its OpenAPI: /docs.json). Ctrl-C stops it."
-            )
-            sys.stdout.flush()
             try:
+                out.say(
+                    f"\nServing {name} at http://localhost:{port} (pages: /, OpenAPI: /docs.json). Ctrl-C stops it."
+                )
+                sys.stdout.flush()
                 code = server.process.wait()
                 raise ServerError(f"the server ended by itself with {code}; its log is {log}")
             except KeyboardInterrupt:
