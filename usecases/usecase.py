@@ -79,7 +79,6 @@ class UseCase:
         label_time: RFC 3339 time of `holdfast evaluate`'s cross-validation; None means as late as labels allow.
         cadence: microseconds between materializations; label times are snapped to it, as serving's will be.
         decisions: what the answer says below and above the threshold.
-        example: what a request carries beside the key, for the README's and `make run`'s curl.
 
     Raises:
         UseCaseError: if the parts do not fit together.
