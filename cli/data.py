@@ -107,11 +107,22 @@ def replay_command(usecase: UseCaseOption = None, backfill: Backfill = False, as
     out.result(asdict(outcome))
 
 
-def materialize(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
-    """Compute everyone's aggregates as of now, snapped to the cadence, and put them into the online store."""
+def materialize(
+    usecase: UseCaseOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Everyone, also who has not changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the online rows to now, snapped to the cadence: of those whose aggregates changed, or of everyone."""
     out, workspace = Out(as_json), Workspace.open(usecase)
-    rows, written = workspace.materialize()
-    as_of = clock.rfc3339(workspace.as_of)
-    done = "written and read back" if written else "already there"
-    out.proved("materialize", f"{rows:,} rows of {workspace.usecase.name} as of {as_of}, {done}")
-    out.result({"rows": rows, "as_of": as_of, "written": written})
+    with out.progress() as progress:
+        outcome = workspace.materialize(full=full, progress=progress)
+    as_of = clock.rfc3339(outcome.now.as_of)
+    done = "computed anew" if outcome.full else "that may have changed computed anew"
+    out.proved(
+        "materialize",
+        f"{outcome.now.rows:,} rows of {workspace.usecase.name} as of {as_of}: {outcome.computed:,} {done}, written "
+        "and read back"
+        if outcome.computed
+        else f"{outcome.now.rows:,} rows of {workspace.usecase.name} as of {as_of}, already there",
+    )
+    out.result({"rows": outcome.now.rows, "as_of": as_of, "computed": outcome.computed, "full": outcome.full})

@@ -82,11 +82,11 @@ def _model(workspace: Workspace, out: Out) -> str:
 
 
 def _rows(workspace: Workspace) -> str:
-    rows, written = workspace.materialize()
+    outcome = workspace.materialize()
     if workspace.usecase.features.events is None:
         return "nothing to materialize: every input is in the request"
-    done = "written and read back" if written else "already there"
-    return f"{rows:,} online rows as of {clock.rfc3339(workspace.as_of)}, {done}"
+    done = "written and read back" if outcome.computed else "already there"
+    return f"{outcome.now.rows:,} online rows as of {clock.rfc3339(outcome.now.as_of)}, {done}"
 
 
 def _example(workspace: Workspace) -> dict[str, object]:

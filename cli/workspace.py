@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,8 @@ from features import clock
 from features.etl.fetch import fetch
 from features.etl.ingest import ingest, summary
 from features.store import open_events, open_online
-from features.store.base import EventStore, OnlineStore, Spine, StoreError
+from features.store.base import EventStore, OnlineStore, StoreError
+from features.store.materialize import Outcome, load, materialize
 from model import gate
 from model import store as model_store
 from model.gate import GateRefused
@@ -98,33 +100,24 @@ class Workspace:
 
     def load_online(self) -> int:
         """Let the online store take over batches it has not seen; its last batch."""
-        online = self.online()
-        try:
-            for batch in self.events.batches():
-                if batch.number > online.last_batch() and self.usecase.features.events is not None:
-                    online.load(batch.number, self.events.events(batch.number))
-            return online.last_batch()
-        finally:
-            online.close()
+        with closing(self.online()) as online:
+            if self.usecase.features.events is None:
+                return 0
+            with online.exclusive():
+                return load(self.events, online)
 
-    def materialize(self) -> tuple[int, bool]:
-        """Materialized rows of everyone at `as_of`: how many, and whether they had to be written."""
-        if self.usecase.features.events is None:
-            return 0, False
-        batch = self.load_online()
-        online = self.online()
-        try:
-            try:
-                as_of, last, rows = online.as_of()
-            except StoreError:
-                as_of, last, rows = 0, -1, 0
-            if (as_of, last) == (self.as_of, batch):
-                return rows, False
-            keys = self.events.keys(self.as_of)
-            online.materialize(keys, self.events.aggregate(Spine.at(keys, self.as_of)), self.as_of, batch)
-            return len(keys), True
-        finally:
-            online.close()
+    def materialize(self, *, full: bool = False, progress: Step = lambda *_: None) -> Outcome:
+        """Bring the online rows to `as_of`: of everyone, or only of those who changed."""
+        with closing(self.online()) as online:
+            if self.usecase.features.events is None:
+                return Outcome(0, False, online.as_of())
+            return materialize(
+                self.events,
+                online,
+                self.as_of,
+                full=full,
+                progress=lambda done, total: progress("materialize", done, total),
+            )
 
     def champion(self) -> str | None:
         """Tag of the champion, if it is in the store and passes the gate here."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from settings import HoldfastError
 
 if TYPE_CHECKING:
     from features.etl.stage import Stage
+    from features.featureset import FeatureSet
 
 
 class StoreError(HoldfastError, RuntimeError):
@@ -47,6 +49,10 @@ class Lookup:
     known: np.ndarray[Any, Any]
     as_of: np.ndarray[Any, Any]
 
+    def take(self, rows: np.ndarray[Any, Any]) -> Lookup:
+        """Some of the rows; `rows` are positions or a mask."""
+        return Lookup({n: values[rows] for n, values in self.aggregates.items()}, self.known[rows], self.as_of[rows])
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -63,10 +69,29 @@ class Batch:
     quarantined: int
     content: str
     contract: str
+    watermark: str = ""
+    """How far an incremental source has been read; empty where the source is a file."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What the online rows of a fingerprint are: as of when (microseconds), up to which event batch, how many."""
+
+    as_of: int
+    batch: int
+    rows: int
+
+
+Transform = Callable[[np.ndarray[Any, Any], Lookup, Arrays], Arrays]
+"""Keys of n rows, their aggregates and their record's fields in; arrays of n, by name, out. It is called with parts of
+a spine, on Spark in another process: it pickles, and a row's answer does not depend on the rows beside it."""
+
+Rows = tuple[np.ndarray[Any, Any], Lookup]
+"""Some keys and their aggregates, as they are materialized."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +121,29 @@ class EventStore(Protocol):
     def content(self) -> str:
         """Digest over the contents of all batches: changes whenever a row is added."""
 
-    def keys(self, before: int) -> np.ndarray[Any, Any]:
-        """Sorted keys of all who have an event visible at `before`, or a record, where there are no events."""
+    def keys(self, before: int, low: str = "", high: str | None = None) -> np.ndarray[Any, Any]:
+        """Sorted keys of all who have an event visible at `before`, or a record, where there are no events; only
+        those in [low, high), in the order of their code points."""
+
+    def ranges(self, before: int, size: int) -> list[str]:
+        """Where parts of `size` keys begin: the first is "", the next is the key after the first `size`, and so on."""
+
+    def changed(self, since: Materialized, t: int) -> np.ndarray[Any, Any]:
+        """Sorted keys whose aggregates at t may be others than they were materialized: of batches that came after,
+        and those whose events entered or left a window in between."""
+
+    def relevant(self, t: int, horizon: int) -> list[Batch]:
+        """The batches of events that have a part in an example at t: visible at t, or in [t, t + horizon)."""
 
     def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
         """The feature set's one SQL text over this spine; `cut` hides every event at or after it."""
+
+    def transform(self, spine: Spine, function: Transform, *, records: bool) -> Arrays:
+        """`function` over every row of the spine, in order: where the engine is, so next to the data.
+
+        Args:
+            records: hand over the newest record of each row too; else an empty mapping.
+        """
 
     def active(self, spine: Spine, horizon: int) -> np.ndarray[Any, Any]:
         """How many events each spine row has in [t, t + horizon)."""
@@ -121,23 +164,59 @@ class EventStore(Protocol):
 class OnlineStore(Protocol):
     """Where serving reads the aggregates of one or a few keys."""
 
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the right to write while the block runs.
+
+        Raises:
+            StoreError: if another process holds it.
+        """
+
     def load(self, batch: int, events: Mapping[str, Sequence[Any]]) -> None:
         """Take over the events of one committed batch; loading a batch again changes nothing."""
 
     def last_batch(self) -> int:
         """Number of the last batch taken over, 0 for none."""
 
-    def materialize(self, keys: np.ndarray[Any, Any], rows: Lookup, as_of: int, batch: int) -> None:
-        """Replace all materialized rows of the feature set's fingerprint, in one transaction, verified before."""
+    def materialize(self, parts: Iterable[Rows], as_of: int, batch: int, *, full: bool) -> None:
+        """Write rows of the feature set's fingerprint: all of them, or with `full` false the changed ones.
 
-    def as_of(self) -> tuple[int, int, int]:
-        """Time, last event batch and number of the materialized rows."""
+        Every part is read back and compared; only then does `as_of` move. What is interrupted is as if it had never
+        begun, or is made whole by the next run.
+
+        Raises:
+            StoreError: if what is read back is not what was written.
+        """
+
+    def as_of(self) -> Materialized:
+        """What the materialized rows of this fingerprint are.
+
+        Raises:
+            StoreError: if there are none, naming those that are there.
+        """
 
     def read(self, keys: Sequence[str]) -> Lookup:
-        """The materialized rows of these keys; a key without one is answered as a key without events."""
+        """The materialized rows of these keys, in one round trip; a key without one is answered as a key without
+        events."""
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events, now: on-read."""
 
+    def fingerprints(self) -> list[str]:
+        """Of all rows that are kept, sorted."""
+
+    def drop(self, fingerprint: str) -> None:
+        """Forget the rows of a fingerprint."""
+
+    def clear(self) -> None:
+        """Forget everything that is kept for this use case."""
+
     def close(self) -> None:
         """Let go of the connection."""
+
+
+def unmaterialized(where: str, there: Sequence[str], features: FeatureSet) -> StoreError:
+    """The error of a store without rows of the feature set's fingerprint."""
+    return StoreError(
+        f"{where} holds online rows of fingerprint {', '.join(found[:16] for found in there) or 'none'}, but the "
+        f"features here are {features.fingerprint[:16]}: run `holdfast materialize`"
+    )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from features import clock
-from features.store.base import Lookup
+from features.store.base import Lookup, Materialized, Rows
 
 
 class NoEvents:
     """Answers every key as known, with no aggregates; there is nothing to load or to materialize."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nobody writes."""
+        return nullcontext()
 
     def load(self, batch: int, events: Mapping[str, Sequence[Any]]) -> None:
         """Nothing to take over."""
@@ -21,12 +26,22 @@ class NoEvents:
         """No batch."""
         return 0
 
-    def materialize(self, keys: np.ndarray[Any, Any], rows: Lookup, as_of: int, batch: int) -> None:
+    def materialize(self, parts: Iterable[Rows], as_of: int, batch: int, *, full: bool) -> None:
         """Nothing to write."""
 
-    def as_of(self) -> tuple[int, int, int]:
+    def as_of(self) -> Materialized:
         """Now: there are no rows that could be old."""
-        return clock.now(), 0, 0
+        return Materialized(clock.now(), 0, 0)
+
+    def fingerprints(self) -> list[str]:
+        """No rows."""
+        return []
+
+    def drop(self, fingerprint: str) -> None:
+        """Nothing to forget."""
+
+    def clear(self) -> None:
+        """Nothing to forget."""
 
     def read(self, keys: Sequence[str]) -> Lookup:
         """As of now."""

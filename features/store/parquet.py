@@ -27,9 +27,11 @@ from features.contract import SYSTEM, column_of, columns
 from features.etl.rules import sql_type
 from features.etl.stage import Stage
 from features.featureset import FeatureSet
+from features.rows import Arrays
 from features.source import Source
-from features.store.base import Appended, Batch, Lookup, Spine, StoreError
+from features.store.base import Appended, Batch, Lookup, Materialized, Spine, StoreError, Transform
 from features.store.lock import exclusive
+from features.store.questions import changed_sql, relevant_sql
 
 EVENTS, RECORDS = "events", "records"
 
@@ -69,13 +71,42 @@ class ParquetStore:
             number = self._commit(stage, new, new_bad) if new or new_bad or resolved else None
         return Appended(number, stage.read, new, known - new, bad)
 
-    def keys(self, before: int) -> np.ndarray[Any, Any]:
-        """Sorted keys (str) of all who have an event visible at `before`, or a record where there are no events."""
+    def keys(self, before: int, low: str = "", high: str | None = None) -> np.ndarray[Any, Any]:
+        """Sorted keys (str) of all who have an event visible at `before`, or a record where there are no events; only
+        those in [low, high)."""
         with self._connect() as connection:
-            table, limit = (EVENTS, "ts < $t") if EVENTS in self.sources else (RECORDS, "ts <= $t")
-            sql = f"SELECT DISTINCT key FROM {table} WHERE {limit} AND ingested_at <= $t ORDER BY key"
-            found = connection.execute(sql, {"t": before}).fetchnumpy()["key"]
+            sql = f"SELECT DISTINCT key FROM {self._known()} AND key >= $low AND ($high IS NULL OR key < $high)"
+            bound = {"t": before, "low": low, "high": high}
+            found = connection.execute(f"{sql} ORDER BY key", bound).fetchnumpy()["key"]
         return np.asarray(found, dtype=np.str_)
+
+    def ranges(self, before: int, size: int) -> list[str]:
+        """Where parts of `size` keys begin: the first is "", the next is the key after the first `size`, and so on."""
+        with self._connect() as connection:
+            sql = (
+                f"SELECT key, row_number() OVER (ORDER BY key) - 1 AS n FROM (SELECT DISTINCT key FROM {self._known()})"
+            )
+            starts = connection.execute(
+                f"SELECT key FROM ({sql}) WHERE n > 0 AND n % $size = 0 ORDER BY n", {"t": before, "size": size}
+            )
+            return ["", *(key for (key,) in starts.fetchall())]
+
+    def changed(self, since: Materialized, t: int) -> np.ndarray[Any, Any]:
+        """Sorted keys whose aggregates at t may be others than they were materialized."""
+        with self._connect() as connection:
+            found = connection.execute(changed_sql(self.features, since, t)).fetchnumpy()["key"]
+        return np.asarray(found, dtype=np.str_)
+
+    def relevant(self, t: int, horizon: int) -> list[Batch]:
+        """The batches of events that have a part in an example at t: visible at t, or in [t, t + horizon)."""
+        with self._connect() as connection:
+            sql = relevant_sql(t, horizon)
+            numbers = {number for (number,) in connection.execute(sql).fetchall()}
+        return [batch for batch in self.batches() if batch.number in numbers]
+
+    def _known(self) -> str:
+        table, limit = (EVENTS, "ts < $t") if EVENTS in self.sources else (RECORDS, "ts <= $t")
+        return f"{table} WHERE {limit} AND ingested_at <= $t"
 
     def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
         """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events.
@@ -89,6 +120,10 @@ class ParquetStore:
             connection.register("spine", _table(spine))
             raw = connection.execute(f"SELECT * FROM ({self.features.sql}) ORDER BY row_id").fetchnumpy()
         return Lookup(agg.convert(self.features.aggregates, raw), np.asarray(raw["known"]) > 0, spine.t)
+
+    def transform(self, spine: Spine, function: Transform, *, records: bool) -> Arrays:
+        """`function` over every row of the spine, in order, in this process."""
+        return function(spine.key, self.aggregate(spine), self.records(spine) if records else {})
 
     def active(self, spine: Spine, horizon: int) -> np.ndarray[Any, Any]:
         """How many events each spine row has in [t, t + horizon), int64 of n; this is what a label is made of."""
@@ -276,7 +311,7 @@ class ParquetStore:
     def _manifest(path: Path) -> Batch:
         stored = json.loads(path.read_text())
         stored["header"] = tuple(stored["header"])
-        return Batch(**{field.name: stored[field.name] for field in fields(Batch)})
+        return Batch(**{field.name: stored[field.name] for field in fields(Batch) if field.name in stored})
 
 
 def _union(files: list[Path], layout: list[tuple[str, str]]) -> str:

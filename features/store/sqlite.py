@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from features import aggregates as agg
 from features.contract import SYSTEM, columns
 from features.featureset import FeatureSet
-from features.store.base import Lookup, StoreError
+from features.store import plain
+from features.store.base import Lookup, Materialized, Rows, StoreError, unmaterialized
+from features.store.lock import exclusive
 
 _MOST = 500
 """Keys computed in one on-read statement; more keys are several statements."""
@@ -41,7 +40,7 @@ class SQLiteStore:
     def __init__(self, path: Path, features: FeatureSet, *, read_only: bool = False) -> None:
         self.path, self.features = path, features
         self.names = [aggregate.name for aggregate in features.aggregates]
-        self.table = f"rows_{features.fingerprint[:16]}"
+        self.table = _table(features.fingerprint)
         if read_only and not path.exists():
             raise StoreError(f"{path} does not exist: run `holdfast materialize` first")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,34 +75,36 @@ class SQLiteStore:
             )
             self.connection.execute("INSERT INTO batches (number) VALUES (?)", [batch])
 
-    def materialize(self, keys: np.ndarray[Any, Any], rows: Lookup, as_of: int, batch: int) -> None:
-        """Replace all materialized rows of the feature set's fingerprint, in one transaction, verified before.
+    def materialize(self, parts: Iterable[Rows], as_of: int, batch: int, *, full: bool) -> None:
+        """Write rows of the feature set's fingerprint, all or only changed ones, in one transaction.
 
         Args:
-            keys: n keys; rows: their aggregates; as_of: microseconds; batch: the last event batch in them.
+            parts: keys and their aggregates; as_of: microseconds; batch: the last event batch in them.
 
         Raises:
             StoreError: if what was written is not what was given; then nothing has changed.
         """
-        layout = "".join(f', "{name}"' for name in self.names)
-        lists = [rows.aggregates[name].tolist() for name in self.names]
-        values = [[None if value != value else value for value in column] for column in lists]
+        layout = "".join(f', "{name}" INTEGER' for name in self.names)
+        insert = f"INSERT OR REPLACE INTO {self.table} VALUES ({', '.join('?' * (2 + len(self.names)))})"
         with self._transaction():
             run = self.connection.execute
-            run(f"DROP TABLE IF EXISTS {self.table}")
-            run(f"CREATE TABLE {self.table} (key TEXT PRIMARY KEY, known INTEGER NOT NULL{layout}) WITHOUT ROWID")
-            self.connection.executemany(
-                f"INSERT INTO {self.table} VALUES ({', '.join('?' * (2 + len(self.names)))})",
-                zip(keys.tolist(), rows.known.astype(int).tolist(), *values, strict=True),
-            )
-            self._verify(keys, rows.known, values)
+            if full:
+                run(f"DROP TABLE IF EXISTS {self.table}")
+                run(f"CREATE TABLE {self.table} (key TEXT PRIMARY KEY, known INTEGER NOT NULL{layout}) WITHOUT ROWID")
+            for part in parts:
+                rows = plain.tuples(self.features, part)
+                self.connection.executemany(insert, rows)
+                listed = json.dumps([row[0] for row in rows])
+                back = run(f"SELECT r.* FROM json_each(?) j JOIN {self.table} r ON r.key = j.value", [listed])
+                plain.verify(str(self.path), rows, back.fetchall())
+            (count,) = run(f"SELECT count(*) FROM {self.table}").fetchone()
             run(
                 "INSERT OR REPLACE INTO materialized (fingerprint, as_of, batch, rows) VALUES (?, ?, ?, ?)",
-                [self.features.fingerprint, as_of, batch, len(keys)],
+                [self.features.fingerprint, as_of, batch, count],
             )
 
-    def as_of(self) -> tuple[int, int, int]:
-        """Time (microseconds), last event batch and number of the materialized rows of this fingerprint.
+    def as_of(self) -> Materialized:
+        """What the materialized rows of this fingerprint are.
 
         Raises:
             StoreError: if there are none, naming those that are there.
@@ -111,12 +112,8 @@ class SQLiteStore:
         sql = "SELECT as_of, batch, rows FROM materialized WHERE fingerprint = ?"
         row = self.connection.execute(sql, [self.features.fingerprint]).fetchone()
         if row is None:
-            there = [found for (found,) in self.connection.execute("SELECT fingerprint FROM materialized")]
-            raise StoreError(
-                f"{self.path} holds online rows of fingerprint {', '.join(f[:16] for f in there) or 'none'}, but the "
-                f"features here are {self.features.fingerprint[:16]}: run `holdfast materialize`"
-            )
-        return row[0], row[1], row[2]
+            raise unmaterialized(str(self.path), self.fingerprints(), self.features)
+        return Materialized(*row)
 
     def read(self, keys: Sequence[str]) -> Lookup:
         """The materialized rows of these keys; a key without one is answered as a key without events.
@@ -124,14 +121,14 @@ class SQLiteStore:
         Raises:
             StoreError: if no rows of this fingerprint are materialized.
         """
-        as_of, _, _ = self.as_of()
+        as_of = self.as_of().as_of
         names = "".join(f', r."{name}"' for name in self.names)
         found = self.connection.execute(  # as_of once more: one statement is one state of the store
             f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
             f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value",
             [json.dumps(list(keys)), self.features.fingerprint],
         ).fetchall()
-        return self._lookup([row[2:] for row in sorted(found)], found[0][1] if found else as_of)
+        return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1] if found else as_of)
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""
@@ -141,16 +138,29 @@ class SQLiteStore:
             spine = "WITH spine(row_id, key, t) AS (SELECT key, value, ? FROM json_each(?)) "
             found = self.connection.execute(spine + self.features.sql, [t, json.dumps(list(part))]).fetchall()
             rows += [row[1:] for row in sorted(found)]
-        return self._lookup(rows, t)
+        return plain.lookup(self.features, rows, t)
 
-    def _lookup(self, rows: list[tuple[Any, ...]], as_of: int) -> Lookup:
-        listed = list(zip(*rows, strict=True)) if rows else [() for _ in range(1 + len(self.names))]
-        raw = dict(zip(self.names, listed[1:], strict=True))
-        return Lookup(
-            agg.convert(self.features.aggregates, raw),
-            np.array([known > 0 for known in listed[0]], dtype=np.bool_),
-            np.full(len(rows), as_of, dtype=np.int64),
-        )
+    def fingerprints(self) -> list[str]:
+        """Of all rows that are kept, sorted."""
+        return [found for (found,) in self.connection.execute("SELECT fingerprint FROM materialized ORDER BY 1")]
+
+    def drop(self, fingerprint: str) -> None:
+        """Forget the rows of a fingerprint."""
+        with self._transaction():
+            self.connection.execute(f"DROP TABLE IF EXISTS {_table(fingerprint)}")
+            self.connection.execute("DELETE FROM materialized WHERE fingerprint = ?", [fingerprint])
+
+    def clear(self) -> None:
+        """Forget everything that is kept for this use case."""
+        for fingerprint in self.fingerprints():
+            self.drop(fingerprint)
+        with self._transaction():
+            self.connection.execute("DELETE FROM events")
+            self.connection.execute("DELETE FROM batches")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the right to write while the block runs; a second process is refused, naming the first."""
+        return exclusive(self.path.with_suffix(".lock"), f"writing {self.path}")
 
     def _create(self) -> None:
         run = self.connection.execute
@@ -171,15 +181,12 @@ class SQLiteStore:
             "batch INTEGER NOT NULL, rows INTEGER NOT NULL) WITHOUT ROWID"
         )
 
-    def _verify(self, keys: np.ndarray[Any, Any], known: np.ndarray[Any, Any], values: list[list[Any]]) -> None:
-        written = self.connection.execute(f"SELECT * FROM {self.table} ORDER BY key")
-        given = sorted(zip(keys.tolist(), known.tolist(), *values, strict=True), key=lambda row: row[0])
-        for expected, found in zip_longest(given, written):
-            if expected != found:
-                raise StoreError(f"{self.path}: wrote {expected} and read back {found}; nothing was changed")
-
     def _transaction(self) -> _Transaction:
         return _Transaction(self.connection)
+
+
+def _table(fingerprint: str) -> str:
+    return f"rows_{fingerprint[:16]}"
 
 
 class _Transaction:

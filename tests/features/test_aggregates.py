@@ -148,7 +148,7 @@ def everywhere(offline: ParquetStore, online: SQLiteStore, rows: Sequence[Row], 
     assert keys.tolist() == sorted({key for key, known in zip(asked, expected.known, strict=True) if known})
     chosen = [len(wide.known) - len(asked) + asked.index(key) for key in keys]
     aggregates = {name: values[chosen] for name, values in wide.aggregates.items()}
-    online.materialize(keys, Lookup(aggregates, wide.known[chosen], wide.as_of[chosen]), t, 1)
+    online.materialize([(keys, Lookup(aggregates, wide.known[chosen], wide.as_of[chosen]))], t, 1, full=True)
     same(online.read(asked), expected)
 
 
@@ -219,7 +219,7 @@ def test_a_key_is_known_by_its_events_even_where_none_of_them_counts(tmp_path: P
 
 def test_no_rows_are_asked_and_none_are_answered(tmp_path: Path) -> None:
     offline, online = commit(tmp_path, feature_set(Visit, Aggregate.max("last_at", "at")), [Row("e", "1", T, T)])
-    online.materialize(np.array(["1"]), offline.aggregate(Spine.at(["1"], T)), T, 1)
+    online.materialize([(np.array(["1"]), offline.aggregate(Spine.at(["1"], T)))], T, 1, full=True)
     for found in (offline.aggregate(Spine.at([], T)), online.compute([], T), online.read([])):
         assert (len(found.known), found.aggregates["last_at"].dtype) == (0, np.dtype(np.float64))
     online.close()

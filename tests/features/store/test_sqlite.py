@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from features.aggregates import Aggregate
 from features.contract import SAFE_INTEGER
 from features.featureset import FeatureSet
 from features.store import open_online
-from features.store.base import Lookup, Spine, StoreError
+from features.store.base import Lookup, Materialized, Rows, Spine, StoreError
 from features.store.sqlite import SQLiteStore
 from tests.features.toys import NOW, Account, Row, Visit, commit, feature_set, numbered
 
@@ -54,7 +55,7 @@ def test_answers_come_in_the_order_asked_for_however_many_there_are(tmp_path: Pa
     offline, online = commit(tmp_path, COUNT, numbered(history))
     asked = [*people[::-1], "nobody", *people[:3], "'; DROP TABLE events; --", "ключ", 'k1"]']
     expected = [*range(1_202, -1, -1), 0, 0, 1, 2, 0, 0, 0]
-    online.materialize(np.array(people), offline.aggregate(Spine.at(people, T)), T, 1)
+    online.materialize([(np.array(people), offline.aggregate(Spine.at(people, T)))], T, 1, full=True)
     for found in (online.compute(asked, T), online.read(asked)):
         assert found.aggregates["total"].tolist() == expected
         assert found.known.tolist() == [key in set(people) for key in asked]
@@ -71,22 +72,27 @@ def test_any_times_and_sums_are_written_and_verified(tmp_path: Path) -> None:
     given = Lookup(
         {"visits": np.ones(3_000, np.int64), "total": total, "last_at": last_at}, total > 0, np.full(3_000, T)
     )
-    online.materialize(keys, given, T, 4)
+    online.materialize([(keys, given)], T, 4, full=True)
     found = online.read(keys.tolist())
     assert found.aggregates["total"].tolist() == total.tolist()
     assert found.aggregates["last_at"].tobytes() == last_at.tobytes()
     assert found.known.tolist() == (total > 0).tolist()
-    assert online.as_of() == (T, 4, 3_000)
+    assert online.as_of() == Materialized(T, 4, 3_000)
     online.close()
 
 
 def test_a_materialization_that_fails_changes_nothing(tmp_path: Path) -> None:
     online = SQLiteStore(tmp_path / "online", COUNT)
-    online.materialize(np.array(["1"]), rows_of(["1"], 7), T, 1)
-    with pytest.raises(sqlite3.IntegrityError):
-        online.materialize(np.array(["1", "1"]), rows_of(["1", "1"], 8), T + 1, 2)
-    assert (online.as_of(), online.read(["1"]).aggregates["total"].tolist()) == ((T, 1, 1), [7])
-    online.materialize(np.array(["2"]), rows_of(["2"], 9), T + 1, 2)
+    online.materialize([(np.array(["1"]), rows_of(["1"], 7))], T, 1, full=True)
+
+    def parts() -> Iterator[Rows]:
+        yield np.array(["1"]), rows_of(["1"], 8)
+        raise RuntimeError("the event store went away")
+
+    with pytest.raises(RuntimeError):
+        online.materialize(parts(), T + 1, 2, full=True)
+    assert (online.as_of(), online.read(["1"]).aggregates["total"].tolist()) == (Materialized(T, 1, 1), [7])
+    online.materialize([(np.array(["2"]), rows_of(["2"], 9))], T + 1, 2, full=True)
     assert online.read(["1", "2"]).known.tolist() == [False, True]
     online.close()
 
@@ -95,7 +101,7 @@ def test_rows_of_another_fingerprint_are_refused_with_both_and_the_remedy(tmp_pa
     online = SQLiteStore(tmp_path / "online", COUNT)
     with pytest.raises(StoreError, match=r"none.*holdfast materialize"):
         online.read(["1"])
-    online.materialize(np.array(["1"]), rows_of(["1"], 7), T, 1)
+    online.materialize([(np.array(["1"]), rows_of(["1"], 7))], T, 1, full=True)
     other = feature_set(Visit, Aggregate.count("visits", window=5))
     second = SQLiteStore(tmp_path / "online", other)
     with pytest.raises(StoreError) as refused:
@@ -113,12 +119,12 @@ def test_serving_can_read_and_change_nothing(tmp_path: Path) -> None:
         SQLiteStore(path, COUNT, read_only=True)
     assert not path.exists()
     writer = SQLiteStore(path, COUNT)
-    writer.materialize(np.array(["1"]), rows_of(["1"], 7), T, 1)
+    writer.materialize([(np.array(["1"]), rows_of(["1"], 7))], T, 1, full=True)
     reader = SQLiteStore(path, COUNT, read_only=True)
     assert reader.read(["1"]).aggregates["total"].tolist() == [7]
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader.materialize(np.array(["1"]), rows_of(["1"], 8), T, 1)
-    writer.materialize(np.array(["1"]), rows_of(["1"], 9), T + 5, 2)
+        reader.materialize([(np.array(["1"]), rows_of(["1"], 8))], T, 1, full=True)
+    writer.materialize([(np.array(["1"]), rows_of(["1"], 9))], T + 5, 2, full=True)
     found = reader.read(["1"])
     assert (found.aggregates["total"].tolist(), found.as_of.tolist()) == ([9], [T + 5])
     writer.close()
@@ -128,7 +134,7 @@ def test_serving_can_read_and_change_nothing(tmp_path: Path) -> None:
 def test_a_reader_never_sees_rows_of_another_time_than_it_says(tmp_path: Path) -> None:
     path = tmp_path / "online"
     writer = SQLiteStore(path, COUNT)
-    writer.materialize(np.array(["1"]), rows_of(["1"], 0), 0, 1)
+    writer.materialize([(np.array(["1"]), rows_of(["1"], 0))], 0, 1, full=True)
     done = threading.Event()
     mixed: list[tuple[int, int]] = []
 
@@ -144,7 +150,7 @@ def test_a_reader_never_sees_rows_of_another_time_than_it_says(tmp_path: Path) -
     thread = threading.Thread(target=read)
     thread.start()
     for moment in range(1, 400):
-        writer.materialize(np.array(["1"]), rows_of(["1"], moment), moment, 1)
+        writer.materialize([(np.array(["1"]), rows_of(["1"], moment))], moment, 1, full=True)
     done.set()
     thread.join()
     writer.close()

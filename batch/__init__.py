@@ -1,0 +1,1 @@
+"""Batch scoring: everyone at one time, in partitions that are committed whole."""

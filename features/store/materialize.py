@@ -1,0 +1,95 @@
+"""Materialization: from the event store into the online store, everyone or only those who changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from features.store.base import EventStore, Materialized, OnlineStore, Rows, Spine, StoreError
+
+SIZE = 50_000
+"""Keys computed, written and compared at a time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: the keys it computed, whether those were all there are, and what the store holds now."""
+
+    computed: int
+    full: bool
+    now: Materialized
+
+
+def load(events: EventStore, online: OnlineStore) -> int:
+    """Let the online store take over the batches it has not seen; its last batch."""
+    last = online.last_batch()
+    for batch in events.batches():
+        if batch.number > last:
+            online.load(batch.number, events.events(batch.number))
+    return online.last_batch()
+
+
+def materialize(
+    events: EventStore,
+    online: OnlineStore,
+    as_of: int,
+    *,
+    full: bool = False,
+    size: int = SIZE,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Outcome:
+    """Bring the online rows of the feature set to `as_of` (microseconds).
+
+    Only keys that changed are computed, unless `full`, or there are no rows yet, or `as_of` lies before theirs.
+
+    Args:
+        size: keys at a time, which bounds the memory; progress: called with keys done and keys in all.
+
+    Raises:
+        StoreError: if another process is writing, or a store fails; then the rows and their as_of are as before.
+    """
+    with online.exclusive():
+        batch = load(events, online)
+        before = _before(online)
+        if before is not None and (before.as_of, before.batch) == (as_of, batch) and not full:
+            return Outcome(0, False, before)
+        computed = 0
+
+        def counted(parts: Iterator[Rows]) -> Iterator[Rows]:
+            nonlocal computed
+            for keys, rows in parts:
+                computed += len(keys)
+                yield keys, rows
+
+        if before is None or full or as_of < before.as_of:
+            online.materialize(counted(_everyone(events, as_of, size, progress)), as_of, batch, full=True)
+            return Outcome(computed, True, online.as_of())
+        online.materialize(counted(_changed(events, before, as_of, size, progress)), as_of, batch, full=False)
+        return Outcome(computed, False, online.as_of())
+
+
+def _everyone(events: EventStore, t: int, size: int, progress: Callable[[int, int], None]) -> Iterator[Rows]:
+    bounds: list[str | None] = [*events.ranges(t, size), None]
+    for number, (low, high) in enumerate(pairwise(bounds), start=1):
+        keys = events.keys(t, low or "", high)
+        yield keys, events.aggregate(Spine.at(keys, t))
+        progress(number * size if high is not None else (number - 1) * size + len(keys), (len(bounds) - 1) * size)
+
+
+def _changed(
+    events: EventStore, before: Materialized, t: int, size: int, progress: Callable[[int, int], None]
+) -> Iterator[Rows]:
+    keys = events.changed(before, t)
+    for start in range(0, len(keys), size):
+        part = keys[start : start + size]
+        rows = events.aggregate(Spine.at(part, t))
+        yield part[rows.known], rows.take(rows.known)  # whom a full run would not know either
+        progress(min(start + size, len(keys)), len(keys))
+
+
+def _before(online: OnlineStore) -> Materialized | None:
+    try:
+        return online.as_of()
+    except StoreError:
+        return None
