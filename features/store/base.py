@@ -22,6 +22,14 @@ class StoreError(HoldfastError, RuntimeError):
     """A store cannot answer; the message says what is missing and which command makes it."""
 
 
+class Unreachable(StoreError):
+    """A store's server is down, refuses, or is too slow: a connection or a time-out failed, and trying again later helps.
+
+    Stores raise it for just that. Rows that are missing, of another fingerprint, or not what was written are a plain
+    StoreError: serving may answer for a store that is down (HOLDFAST_ONLINE_DOWN), never for one that answers wrongly.
+    """
+
+
 @dataclass(frozen=True)
 class Spine:
     """For whom and as of when: n keys (str) with n times (int64 microseconds). Row i of an answer is row i here."""
