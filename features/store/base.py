@@ -23,7 +23,7 @@ class StoreError(HoldfastError, RuntimeError):
 
 
 class Unreachable(StoreError):
-    """A store's server is down, refuses, or is too slow: a connection or a time-out failed, and trying again later helps.
+    """A store's server is down, turns us away or is too slow: a connection or a time-out failed; later it may answer.
 
     Stores raise it for just that. Rows that are missing, of another fingerprint, or not what was written are a plain
     StoreError: serving may answer for a store that is down (HOLDFAST_ONLINE_DOWN), never for one that answers wrongly.
@@ -111,6 +111,11 @@ class Appended:
     new: int
     known: int
     quarantined: int
+
+
+def watermark(batches: Sequence[Batch], table: str, source: str) -> str:
+    """How far that incremental source of that table has been read; empty where it never was."""
+    return next((b.watermark for b in reversed(batches) if (b.table, b.source) == (table, source)), "")
 
 
 class EventStore(Protocol):
