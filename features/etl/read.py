@@ -39,12 +39,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Text:
-    """A source as text: its name, how it was written (`csv` or `json`), its header, its records as they are read."""
+    """A source as text: its name, how it was written (`csv` or `json`), its header, its records as they are read.
+
+    `watermark` says how far an incremental source will have been read with them; empty for a file.
+    """
 
     origin: str
     form: str
     header: tuple[str, ...]
     records: Iterator[Record]
+    watermark: str = ""
 
 
 def read(given: Path | pd.DataFrame, source: Source) -> Text:

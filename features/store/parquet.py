@@ -22,16 +22,18 @@ import numpy as np
 import pyarrow as pa
 
 from features import aggregates as agg
-from features.clock import rfc3339, wall
-from features.contract import SYSTEM, column_of, columns
+from features.clock import rfc3339
+from features.contract import SYSTEM, columns
 from features.etl.rules import sql_type
 from features.etl.stage import Stage
 from features.featureset import FeatureSet
 from features.rows import Arrays
 from features.source import Source
-from features.store.base import Appended, Batch, Lookup, Materialized, Spine, StoreError, Transform
+from features.store.base import Appended, Batch, Lookup, Materialized, Spine, StoreError, Transform, watermark
 from features.store.lock import exclusive
+from features.store.plain import typed
 from features.store.questions import changed_sql, relevant_sql
+from features.store.separate import Separated, fresh_bad_sql, fresh_sql, manifest, quoted, separate, stateful
 
 EVENTS, RECORDS = "events", "records"
 
@@ -63,13 +65,15 @@ class ParquetStore:
             StoreError: if another process is ingesting into the same use case.
         """
         with exclusive(self.root / ".lock", f"ingest into {self.root}"):
-            self._separate(stage)
-            run = stage.connection.execute
-            new, known = _one(run("SELECT count(*) FROM fresh")), _one(run("SELECT count(*) FROM good"))
-            bad, new_bad = _one(run("SELECT count(*) FROM bad")), _one(run("SELECT count(*) FROM fresh_bad"))
-            resolved = _one(run("SELECT count(*) FROM resolved"))
-            number = self._commit(stage, new, new_bad) if new or new_bad or resolved else None
-        return Appended(number, stage.read, new, known - new, bad)
+            run, names = stage.connection.execute, quoted([name for name, _ in stage.stored()])
+            latest = " QUALIFY batch = max(batch) OVER (PARTITION BY key)" if stateful(stage) else ""
+            every = _union(self._files(stage.name), [*stage.stored(), ("batch", "BIGINT")])
+            run(f"CREATE TEMP VIEW stored AS SELECT {names} FROM ({every}){latest}")
+            self._quarantine_view(stage.connection)
+            separated = separate(stage)
+            moved = stage.text.watermark != watermark(self.batches(), stage.name, stage.text.origin)
+            something = separated.new or separated.new_bad or separated.resolved or moved
+            return separated.appended(stage, self._commit(stage, separated) if something else None)
 
     def keys(self, before: int, low: str = "", high: str | None = None) -> np.ndarray[Any, Any]:
         """Sorted keys (str) of all who have an event visible at `before`, or a record where there are no events; only
@@ -170,7 +174,7 @@ class ParquetStore:
                 f"no record of {key!r} was known at {t}: ingest the table of records (`holdfast ingest FILE --table "
                 "records`, with --backfill if it is history)"
             )
-        return {column.name: _typed(column.kind, column.nullable, rows[column.name]) for column in own}
+        return {column.name: typed(column.kind, column.nullable, rows[column.name]) for column in own}
 
     def events(self, batch: int) -> dict[str, list[Any]]:
         """The events of one batch, as columns of plain values, for an online store."""
@@ -197,75 +201,17 @@ class ParquetStore:
         """sha256 over the contents of all batches, 64 hex: changes whenever a row is added."""
         return hashlib.sha256(" ".join(batch.content for batch in self.batches()).encode()).hexdigest()
 
-    def _separate(self, stage: Stage) -> None:
-        """Tell new rows from known ones, and move id conflicts to `bad`."""
-        run = stage.connection.execute
-        files = self._files(stage.name)
-        layout = stage.stored()
-        timed = column_of(stage.source.contract, "time") is not None
-        state = not timed and column_of(stage.source.contract, "id") is None
-        latest = " QUALIFY batch = max(batch) OVER (PARTITION BY key)" if state else ""
-        every = _union(files, [*layout, ("batch", "BIGINT")])
-        run(f"CREATE TEMP VIEW stored AS SELECT {_names(layout)} FROM ({every}){latest}")
-        own = [name for name, _ in layout if name not in ("event_id", "ts", "ingested_at")]
-        compared = [*own, "ts"] if timed else own
-        differs = " OR ".join(f'g."{name}" IS DISTINCT FROM k."{name}"' for name in compared)
-        run(
-            "CREATE TEMP TABLE conflict AS WITH first AS (SELECT * FROM good QUALIFY row_number() OVER "
-            "(PARTITION BY event_id ORDER BY row) = 1) SELECT DISTINCT g.row, g.event_id FROM good g JOIN "
-            f"(SELECT {_names(layout)} FROM stored UNION ALL SELECT {_names(layout)} FROM first "
-            f"WHERE event_id NOT IN (SELECT event_id FROM stored)) k ON g.event_id = k.event_id WHERE {differs}"
-        )
-        run(
-            "INSERT INTO bad SELECT j.id, c.row, j.original, ['id: ' || chr(39) || c.event_id || chr(39) || "
-            "' is already taken by a row with other content; a correction is a new event'] "
-            "FROM conflict c JOIN judged j ON j.row = c.row"
-        )
-        run("DELETE FROM good WHERE row IN (SELECT row FROM conflict)")
-        unknown = "event_id NOT IN (SELECT event_id FROM stored)"
-        if state:  # all of a key's rows are its new state
-            unknown = f"key IN (SELECT key FROM good WHERE {unknown})"
-        run(
-            f"CREATE TEMP TABLE fresh AS SELECT * FROM good WHERE {unknown} "
-            "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY row) = 1"
-        )
-        self._quarantine_view(stage.connection)
-        run("CREATE TEMP TABLE fresh_bad AS SELECT * FROM bad WHERE id NOT IN (SELECT id FROM quarantine)")
-        run(
-            "CREATE TEMP TABLE resolved AS SELECT id FROM waiting "
-            "WHERE id IN (SELECT id FROM judged WHERE row IN (SELECT row FROM good))"
-        )
-
-    def _commit(self, stage: Stage, new: int, bad: int) -> int:
+    def _commit(self, stage: Stage, separated: Separated) -> int:
         number = len(self.batches()) + 1
         final, draft = self.directory / f"{number:06d}", self.directory / f".draft-{os.getpid()}"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        run, names = stage.connection.execute, _names(stage.stored())
-        rows = f"SELECT {names}, {number}::BIGINT AS batch FROM fresh ORDER BY key, ts, event_id"
-        content = _one(
-            run(
-                f"SELECT sha256(string_agg(f::VARCHAR, chr(10) ORDER BY f.event_id)) FROM (SELECT {names} FROM fresh) f"
-            )
-        )
-        run(f"COPY ({rows}) TO '{draft / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
-        if bad:
-            kept = f"SELECT *, {number}::BIGINT AS batch FROM fresh_bad ORDER BY row"
-            run(f"COPY ({kept}) TO '{draft / 'quarantine.parquet'}'")
+        run = stage.connection.execute
+        run(f"COPY ({fresh_sql(stage, number)}) TO '{draft / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
+        if separated.new_bad:
+            run(f"COPY ({fresh_bad_sql(number)}) TO '{draft / 'quarantine.parquet'}'")
         run(f"COPY resolved TO '{draft / 'resolved.parquet'}'")
-        batch = Batch(
-            number=number,
-            table=stage.name,
-            committed_at=wall(),
-            ingested_at="backfill" if stage.backfill else rfc3339(stage.now),
-            source=stage.text.origin,
-            form=stage.text.form,
-            header=stage.text.header,
-            rows=new,
-            quarantined=bad,
-            content=content or "",
-            contract=stage.contract,
-        )
+        batch = manifest(stage, number, separated)
         (draft / "manifest.json").write_text(json.dumps(batch.as_dict(), indent=2) + "\n")
         for path in draft.iterdir():
             _sync(path)
@@ -321,28 +267,11 @@ def _union(files: list[Path], layout: list[tuple[str, str]]) -> str:
         return empty
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     stored = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
-    return f"SELECT {_names(layout)} FROM ({empty} UNION ALL BY NAME {stored})"
-
-
-def _names(layout: list[tuple[str, str]]) -> str:
-    return ", ".join(f'"{name}"' for name, _ in layout)
+    return f"SELECT {quoted([name for name, _ in layout])} FROM ({empty} UNION ALL BY NAME {stored})"
 
 
 def _table(spine: Spine) -> pa.Table:
     return pa.table({"row_id": np.arange(len(spine)), "key": pa.array(spine.key.tolist(), pa.string()), "t": spine.t})
-
-
-def _typed(kind: str, nullable: bool, values: Any) -> np.ndarray[Any, Any]:
-    if kind == "category":
-        return np.array(["" if value is None else value for value in np.ma.filled(values, None)], dtype=np.str_)
-    if kind == "number" or nullable:
-        return np.asarray(np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan))
-    return np.asarray(values).astype(np.bool_ if kind == "flag" else np.int64)
-
-
-def _one(result: duckdb.DuckDBPyConnection) -> Any:
-    row = result.fetchone()
-    return row[0] if row else None
 
 
 def _sync(path: Path) -> None:
