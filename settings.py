@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -100,6 +101,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             for problem in error.errors()
         ]
         raise SettingsError("; ".join(problems)) from None
+
+
+def redacted(url: str) -> str:
+    """A store's address as messages and logs may show it: without the password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
 
 
 def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
