@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from features.clock import rfc3339
 from features.rows import Arrays
 from features.source import Source
 from settings import HoldfastError
@@ -28,6 +29,19 @@ class Unreachable(StoreError):
     Stores raise it for just that. Rows that are missing, of another fingerprint, or not what was written are a plain
     StoreError: serving may answer for a store that is down (HOLDFAST_ONLINE_DOWN), never for one that answers wrongly.
     """
+
+
+class NoRecord(StoreError):
+    """Keys of a spine have no record that was known at their time; `rows` are their positions (int64)."""
+
+    def __init__(self, spine: Spine, absent: np.ndarray[Any, Any]) -> None:
+        self.rows = np.flatnonzero(absent)
+        key, t = str(spine.key[self.rows[0]]), rfc3339(int(spine.t[self.rows[0]]))
+        more = f" (nor of {len(self.rows) - 1:,} more)" if len(self.rows) > 1 else ""
+        super().__init__(
+            f"no record of {key!r} was known at {t}{more}: ingest the table of records (`holdfast ingest FILE --table "
+            "records`, with --backfill if it is history)"
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,7 @@ class EventStore(Protocol):
         and those whose events entered or left a window in between."""
 
     def relevant(self, t: int, horizon: int) -> list[Batch]:
-        """The batches of events that have a part in an example at t: visible at t, or in [t, t + horizon)."""
+        """The batches with a part in an example at t: a row visible at t, or an event in [t, t + horizon)."""
 
     def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
         """The feature set's one SQL text over this spine; `cut` hides every event at or after it."""
@@ -165,7 +179,11 @@ class EventStore(Protocol):
         """Times of the first and the last event."""
 
     def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
-        """The newest record of each spine row that was known at its t: one array per field of the record contract."""
+        """The newest record of each spine row that was known at its t: one array per field of the record contract.
+
+        Raises:
+            NoRecord: telling every row without one.
+        """
 
     def events(self, batch: int) -> dict[str, list[Any]]:
         """The events of one batch, by column, for an online store."""

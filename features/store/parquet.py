@@ -12,30 +12,33 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from features import aggregates as agg
-from features.clock import rfc3339
 from features.contract import SYSTEM, columns
 from features.etl.rules import sql_type
 from features.etl.stage import Stage
 from features.featureset import FeatureSet
 from features.rows import Arrays
 from features.source import Source
-from features.store.base import Appended, Batch, Lookup, Materialized, Spine, StoreError, Transform, watermark
+from features.store.base import Appended, Batch, Lookup, Materialized, NoRecord, Spine, StoreError, Transform, watermark
 from features.store.lock import exclusive
 from features.store.plain import typed
 from features.store.questions import changed_sql, relevant_sql
 from features.store.separate import Separated, fresh_bad_sql, fresh_sql, manifest, quoted, separate, stateful
 
 EVENTS, RECORDS = "events", "records"
+SORTING = "256MiB"
+"""Memory in which all keys are sorted; what does not fit goes to disk, so that it does not grow with the keys."""
 
 
 class ParquetStore:
@@ -87,6 +90,7 @@ class ParquetStore:
     def ranges(self, before: int, size: int) -> list[str]:
         """Where parts of `size` keys begin: the first is "", the next is the key after the first `size`, and so on."""
         with self._connect() as connection:
+            connection.execute(f"SET memory_limit = '{SORTING}'")
             sql = (
                 f"SELECT key, row_number() OVER (ORDER BY key) - 1 AS n FROM (SELECT DISTINCT key FROM {self._known()})"
             )
@@ -102,9 +106,9 @@ class ParquetStore:
         return np.asarray(found, dtype=np.str_)
 
     def relevant(self, t: int, horizon: int) -> list[Batch]:
-        """The batches of events that have a part in an example at t: visible at t, or in [t, t + horizon)."""
+        """The batches with a part in an example at t: a row visible at t, or an event in [t, t + horizon)."""
         with self._connect() as connection:
-            sql = relevant_sql(t, horizon)
+            sql = relevant_sql(t, horizon, self.sources)
             numbers = {number for (number,) in connection.execute(sql).fetchall()}
         return [batch for batch in self.batches() if batch.number in numbers]
 
@@ -155,7 +159,7 @@ class ParquetStore:
         """The newest record of each spine row that was known at its t: one array per field of the record contract.
 
         Raises:
-            StoreError: naming a key without a record.
+            NoRecord: telling every row without one.
         """
         contract = self.sources[RECORDS].contract
         own = [column for column in columns(contract) if column.kind not in SYSTEM]
@@ -169,11 +173,7 @@ class ParquetStore:
             ).fetchnumpy()
         absent = np.ma.getmaskarray(np.ma.asarray(rows["key"]))
         if absent.any():
-            key, t = str(spine.key[absent][0]), rfc3339(int(spine.t[absent][0]))
-            raise StoreError(
-                f"no record of {key!r} was known at {t}: ingest the table of records (`holdfast ingest FILE --table "
-                "records`, with --backfill if it is history)"
-            )
+            raise NoRecord(spine, absent)
         return {column.name: typed(column.kind, column.nullable, rows[column.name]) for column in own}
 
     def events(self, batch: int) -> dict[str, list[Any]]:
@@ -230,7 +230,8 @@ class ParquetStore:
         return [("event_id", "VARCHAR"), ("key", "VARCHAR"), ("ts", "BIGINT"), ("ingested_at", "BIGINT"), *own]
 
     def _connect(self, cut: int | None = None) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
+        spill = Path(tempfile.gettempdir()) / f"holdfast-{uuid4().hex}"  # made when needed, gone with the connection
+        connection = duckdb.connect(config={"temp_directory": str(spill)})
         for table in self.sources:
             sql = _union(self._files(table), [*self._layout(table), ("batch", "BIGINT")])
             if cut is not None:

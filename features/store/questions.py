@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from features.featureset import FeatureSet
 from features.store.base import Materialized
 
@@ -21,9 +23,9 @@ def changed_sql(features: FeatureSet, since: Materialized, t: int) -> str:
     )
 
 
-def relevant_sql(t: int, horizon: int) -> str:
-    """SQL: numbers of the batches with an event that is visible at t, or happens in [t, t + horizon)."""
-    return (
-        f"SELECT DISTINCT batch FROM events WHERE (ts < {t} AND ingested_at <= {t}) "
-        f"OR (ts >= {t} AND ts < {t + horizon})"
-    )
+def relevant_sql(t: int, horizon: int, tables: Collection[str] = ("events",)) -> str:
+    """SQL: numbers of the batches with an event that is visible at t, or happens in [t, t + horizon), or a record that
+    is visible at t; `tables` are those there are, `events` and `records`."""
+    visible = {"events": f"ts < {t} AND ingested_at <= {t}", "records": f"ts <= {t} AND ingested_at <= {t}"}
+    decided = {"events": f" OR (ts >= {t} AND ts < {t + horizon})", "records": ""}
+    return " UNION ".join(f"SELECT batch FROM {table} WHERE ({visible[table]}){decided[table]}" for table in tables)
