@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from cli.workspace import Workspace
 from features import clock
 from features.etl import ingest as etl
 from features.etl.fetch import fetch
-from settings import HoldfastError
+from settings import HoldfastError, redacted
 
 data = typer.Typer(help="Example data.", no_args_is_help=True)
 quarantine = typer.Typer(help="Rows that were not accepted.", no_args_is_help=True)
@@ -37,40 +38,71 @@ def fetch_command(usecase: Annotated[str, typer.Argument(help="cdnow or telco.")
 
 
 def ingest(
-    source: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
+    source: Annotated[str, typer.Argument(help="A CSV or Parquet file, or postgresql://USER@HOST/DATABASE.")],
     usecase: UseCaseOption = None,
     table_name: Annotated[str | None, typer.Option("--table", help="events or records, where there are both.")] = None,
     backfill: Backfill = False,
     as_json: AsJson = False,
 ) -> None:
-    """Validate a file and commit its good rows as the next batch; bad rows go to quarantine, with reasons."""
+    """Validate a file, or what is new in a database, and commit its good rows as the next batch.
+
+    Bad rows go to quarantine, with reasons. Of a database, the tables are those that the use case's sources name.
+    """
     out, workspace = Out(as_json), Workspace.open(usecase)
-    tables = list(workspace.usecase.sources)
-    if table_name not in tables and (table_name is not None or len(tables) > 1):
-        raise HoldfastError(f"which table is it? Say --table {' or --table '.join(tables)}")
-    with out.progress() as progress:
-        outcome = etl.ingest(
-            workspace.events,
-            table_name or tables[0],
-            source,
-            now=workspace.now,
-            backfill=backfill,
-            progress=lambda read: progress("read", read, read),
-        )
+    given: Path | str = source if "://" in source else Path(source)
+    tables = _tables(workspace, given, table_name)
+    outcomes = []
+    for name in tables:
+        with out.progress() as progress:
+            outcome = etl.ingest(
+                workspace.events,
+                name,
+                given,
+                now=workspace.now,
+                backfill=backfill,
+                progress=lambda read: progress("read", read, read),
+            )
+        outcomes.append(outcome)
+        about = redacted(source).partition("?")[0] if isinstance(given, str) else given.name
+        out.proved("ingest", etl.summary(f"{about}, {name}" if len(tables) > 1 else about, outcome))
     workspace.load_online()
-    out.proved("ingest", etl.summary(source.name, outcome))
-    reasons = _reasons(workspace, source.name) if outcome.quarantined else {}
+    whole = etl.total(outcomes)
+    reasons = _reasons(workspace, None if isinstance(given, str) else given.name) if whole.quarantined else {}
     for reason, rows in list(reasons.items())[:5]:
         out.say(f"             {rows:,} x {reason}")
-    out.result({**asdict(outcome), "reasons": reasons})
-    if outcome.read and outcome.read == outcome.quarantined:
-        raise HoldfastError(f"no row of {source} was accepted; all wait in quarantine (`holdfast quarantine list`)")
+    out.result({**asdict(whole), "reasons": reasons})
+    if whole.read and whole.read == whole.quarantined:
+        raise HoldfastError(
+            f"no row of {redacted(source)} was accepted; all wait in quarantine (`holdfast quarantine list`)"
+        )
 
 
-def _reasons(workspace: Workspace, origin: str) -> dict[str, int]:
-    """Why rows of that source wait, most frequent reason first; the values in the reasons are left out."""
-    batches = {batch.number for batch in workspace.events.batches() if batch.source == origin}
-    waiting = [row for row in workspace.events.quarantined() if row["batch"] in batches]
+def _tables(workspace: Workspace, given: Path | str, asked: str | None) -> list[str]:
+    """Which tables are meant: of a file one, of a database all that the sources name."""
+    tables = list(workspace.usecase.sources)
+    if asked is None and isinstance(given, str):
+        named = [name for name in tables if workspace.usecase.sources[name].relation is not None]
+        return named or tables[:1]
+    if asked not in tables and (asked is not None or len(tables) > 1):
+        raise HoldfastError(f"which table is it? Say --table {' or --table '.join(tables)}")
+    return [asked or tables[0]]
+
+
+def migrate(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
+    """Make or bring up to date the tables of the event store and of the online store; again, it changes nothing."""
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    with closing(workspace.online()) as online:
+        made = {"events": workspace.events.migrate(), "online": online.migrate()}
+    for which, what in made.items():
+        out.proved(which, what)
+    out.result(made)
+
+
+def _reasons(workspace: Workspace, file: str | None) -> dict[str, int]:
+    """Why rows of that file, or of databases, wait, most frequent reason first; the values in them are left out."""
+    read = [batch for batch in workspace.events.batches() if (batch.source == file if file else batch.watermark)]
+    numbers = {batch.number for batch in read}
+    waiting = [row for row in workspace.events.quarantined() if row["batch"] in numbers]
     return dict(Counter(re.sub("'.*?'", "'...'", reason) for row in waiting for reason in row["reasons"]).most_common())
 
 

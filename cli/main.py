@@ -13,9 +13,8 @@ from typing import Annotated
 
 import typer
 
-from cli import data, modelling, models
+from cli import data, features, modelling, models
 from cli.console import Json, Out, table
-from cli.workspace import Workspace
 from settings import PREFIX, HoldfastError, Settings
 
 app = typer.Typer(
@@ -26,8 +25,17 @@ app = typer.Typer(
 )
 app.add_typer(data.data, name="data")
 app.add_typer(data.quarantine, name="quarantine")
+app.add_typer(features.features, name="features")
 app.add_typer(models.models, name="models")
-for command in (data.ingest, data.materialize, modelling.train, modelling.evaluate, modelling.parity, modelling.run):
+for command in (
+    data.ingest,
+    data.migrate,
+    data.materialize,
+    modelling.train,
+    modelling.evaluate,
+    modelling.parity,
+    modelling.run,
+):
     app.command(command.__name__)(command)
 app.command("demo-skew")(modelling.demo_skew)
 
@@ -50,19 +58,6 @@ def settings_command(as_json: Annotated[bool, Json] = False) -> None:
     ]
     out.say(table(rows, ["setting", "value", "what it does"]))
     out.result(values.model_dump(mode="json"))
-
-
-@app.command("features")
-def features_command(usecase: modelling.Name, as_json: Annotated[bool, Json] = False) -> None:
-    """A use case's features: fingerprint, the SQL text, and the model's inputs."""
-    out, features = Out(as_json), Workspace.open(usecase).usecase.features
-    out.say(f"fingerprint {features.fingerprint}\n")
-    if features.sql:
-        out.say(f"{features.sql}\n")
-    rows = [[f.__name__, ", ".join(inputs), (f.__doc__ or "").splitlines()[0]] for f, inputs in features.resolved]
-    out.say(table(rows, ["row feature", "of", ""]))
-    out.say(f"\nmodel inputs: {', '.join(features.inputs)}")
-    out.result({"fingerprint": features.fingerprint, "sql": features.sql, "inputs": list(features.inputs)})
 
 
 def main() -> None:

@@ -66,7 +66,13 @@ class Workspace:
     @cached_property
     def events(self) -> EventStore:
         """The event store."""
-        return open_events(self.settings.events_url, self.home, self.usecase.features, self.usecase.sources)
+        return open_events(
+            self.settings.events_url,
+            self.home,
+            self.usecase.features,
+            self.usecase.sources,
+            name=self.usecase.name,
+        )
 
     @cached_property
     def registry(self) -> Registry:

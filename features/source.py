@@ -6,7 +6,26 @@ import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from features.clock import HOUR
 from features.contract import Contract, ContractError, column_of, columns
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of a PostgreSQL database, read incrementally: what was updated since the last time, and again
+    what was updated shortly before that, as a transaction may commit later than the time it writes.
+
+    Args:
+        name: `schema.table`, as in SQL without quotes.
+        updated: column that says when a row was written, a timestamp; a row without one would never be read.
+        id: column that orders rows of one time.
+        lateness: microseconds before the last time read that are read again; longer than the longest transaction.
+    """
+
+    name: str
+    updated: str
+    id: str
+    lateness: int = 2 * HOUR
 
 
 @dataclass(frozen=True)
@@ -21,6 +40,7 @@ class Source:
         delimiter, encoding: of a CSV file; runs of a blank delimiter count as one.
         time_format: strptime format of times; None means ISO 8601.
         zone: IANA zone of times written without one; None refuses such times.
+        relation: where the rows are in a PostgreSQL database, for `holdfast ingest postgresql://...`.
         arrival_delay: microseconds between an event and its arrival, for history loaded with `--backfill`.
     """
 
@@ -32,6 +52,7 @@ class Source:
     encoding: str = "utf-8"
     time_format: str | None = None
     zone: str | None = None
+    relation: Relation | None = None
     arrival_delay: int = 0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -127,6 +127,17 @@ class Registry:
             only = f"{stack[0]} is its first model" if stack else "it has no model yet"
             raise RegistryError(f"{usecase}@{alias} has nothing to go back to: {only}")
         return stack[-2]
+
+    def live(self, usecase: str) -> list[tuple[str, str]]:
+        """Tags that are needed, each with why: an alias points to it, would go back to it, or a server serves it."""
+        found = [(tag, "is served") for tag in self.serving(usecase, wall())]
+        for alias in dict.fromkeys(entry.alias for entry in self.entries(usecase) if entry.alias):
+            with suppress(RegistryError):  # the first model of an alias
+                found.append((self.previous(usecase, alias), f"before {alias}"))
+            tag = self.alias(usecase, alias)
+            if tag is not None:
+                found.append((tag, alias))
+        return found
 
     def rollback(self, usecase: str, tag: str, *, why: str, proof: str, alias: str = CHAMPION) -> Entry:
         """Let the alias go back to `tag`."""

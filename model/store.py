@@ -59,6 +59,15 @@ def path(tag: str) -> Path:
         raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {there}") from None
 
 
+def manifest(tag: str) -> Manifest:
+    """The manifest of the artefact with that exact tag.
+
+    Raises:
+        ModelNotFound, ArtefactError: if it is not there, or cannot be read.
+    """
+    return read_manifest(path(tag))
+
+
 def tags(name: str | None = None) -> list[str]:
     """Tags of the models of a use case, or of all, oldest first."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from features.etl.read import Text, again, read
 from features.etl.stage import Progress, Stage
 from features.source import Source
-from features.store.base import Appended, EventStore
+from features.store.base import Appended, EventStore, watermark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,23 +19,33 @@ if TYPE_CHECKING:
 def ingest(
     store: EventStore,
     table: str,
-    given: Path | pd.DataFrame,
+    given: Path | str | pd.DataFrame,
     *,
     now: int,
     backfill: bool = False,
     progress: Progress = lambda _: None,
 ) -> Appended:
-    """Bring a CSV or Parquet file, or a pandas frame, into the event store.
+    """Bring a CSV or Parquet file, a pandas frame, or what is new in a PostgreSQL table, into the event store.
 
     Args:
+        given: a str is the address of a database, postgresql://..., whose table the source names.
         now: the batch's time, microseconds; backfill: the file is history, known when it happened.
         progress: called with the number of records read so far.
 
     Raises:
         SourceError: if the file as a whole cannot be read. A bad row never raises: it is quarantined.
-        StoreError: if another process is ingesting.
+        StoreError: if another process is ingesting, or a database is out of reach.
     """
     source = store.sources[table]
+    if isinstance(given, str):
+        from features.etl import postgres
+        from features.store.postgres import connected
+
+        with connected(given, snapshot=True) as connection:
+            where = "" if source.relation is None else postgres.origin(given, source.relation)
+            since = watermark(store.batches(), table, where)
+            text, written = postgres.read(connection, given, source, since)
+            return _run(store, table, text, written, now, backfill, progress)
     return _run(store, table, read(given, source), source, now, backfill, progress)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -98,6 +98,12 @@ class Batch:
         """Plain values, for JSON."""
         return asdict(self)
 
+    @staticmethod
+    def of(stored: Mapping[str, Any]) -> Batch:
+        """From plain values; what an older manifest lacks has its default."""
+        given = {field.name: stored[field.name] for field in fields(Batch) if field.name in stored}
+        return Batch(**{**given, "header": tuple(given["header"])})
+
 
 @dataclass(frozen=True)
 class Materialized:
@@ -106,6 +112,9 @@ class Materialized:
     as_of: int
     batch: int
     rows: int
+    begun: int | None = None
+    """Where a store has no transactions: the as_of that an interrupted run of changed rows had begun to write, each
+    row with its own. A run to that time or later writes them all again; one to an earlier time writes everyone."""
 
 
 Transform = Callable[[np.ndarray[Any, Any], Lookup, Arrays], Arrays]
@@ -138,6 +147,9 @@ class EventStore(Protocol):
     @property
     def sources(self) -> Mapping[str, Source]:
         """The tables and what their rows must hold."""
+
+    def migrate(self) -> str:
+        """Make or bring up to date what rows are kept in; again, it changes nothing. Answers what there is, in words."""
 
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch, atomically; rows already stored are not stored again."""
@@ -194,6 +206,9 @@ class EventStore(Protocol):
 
 class OnlineStore(Protocol):
     """Where serving reads the aggregates of one or a few keys."""
+
+    def migrate(self) -> str:
+        """Make or bring up to date what rows are kept in; again, it changes nothing. Answers what there is, in words."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the right to write while the block runs.

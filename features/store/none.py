@@ -15,6 +15,10 @@ from features.store.base import Lookup, Materialized, Rows
 class NoEvents:
     """Answers every key as known, with no aggregates; there is nothing to load or to materialize."""
 
+    def migrate(self) -> str:
+        """Nothing to keep rows in."""
+        return "nothing is stored: every input is in the request"
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Nobody writes."""
         return nullcontext()

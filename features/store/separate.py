@@ -85,8 +85,8 @@ _COUNTED = ("fresh", "good", "bad", "fresh_bad", "resolved")
 
 def fresh_sql(stage: Stage, number: int) -> str:
     """SQL: the new rows in their stored order, with the number of their batch."""
-    names = quoted([name for name, _ in stage.stored()])
-    return f"SELECT {names}, {number}::BIGINT AS batch FROM fresh ORDER BY key, ts, event_id"
+    own = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in stage.stored())
+    return f"SELECT {own}, {number}::BIGINT AS batch FROM fresh ORDER BY key, ts, event_id"
 
 
 def fresh_bad_sql(number: int) -> str:
@@ -122,5 +122,5 @@ def quoted(names: list[str]) -> str:
 
 def one(result: duckdb.DuckDBPyConnection) -> Any:
     """The one value of a question, or None."""
-    row = result.fetchone()
-    return row[0] if row else None
+    rows = result.fetchall()  # to the end: an unfinished answer is in the way of the next question
+    return rows[0][0] if rows else None

@@ -107,7 +107,7 @@ def test_history_without_backfill_is_told_to_training(cdnow: Workspace, homes: d
 )
 def test_a_module_that_is_no_use_case_is_told_in_one_line(code: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(code)
-    done = holdfast("features", "mine", environ={"HOLDFAST_USECASES": str(tmp_path)}, code=1)
+    done = holdfast("features", "show", "mine", environ={"HOLDFAST_USECASES": str(tmp_path)}, code=1)
     assert told in done.stderr
     assert "mine.py" in done.stderr
     assert "Traceback" not in done.stderr
@@ -127,7 +127,7 @@ def test_materialize_says_what_it_wrote_and_repeats_nothing(homes: dict[str, str
 
 
 def test_features_prints_the_one_sql_text(cdnow: Workspace) -> None:
-    told = figures("features", "cdnow")
+    told = figures("features", "show", "cdnow")
     assert told["fingerprint"] == cdnow.usecase.features.fingerprint
     assert told["sql"].startswith("SELECT")
 

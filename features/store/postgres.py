@@ -1,0 +1,107 @@
+"""PostgreSQL in bulk, by ADBC: connections, tables and what its errors mean. The one module that knows that driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import numpy as np
+import pyarrow as pa
+from adbc_driver_manager.dbapi import Connection
+
+from features.contract import SYSTEM, Column, columns
+from features.source import Source
+from features.store.base import StoreError, Unreachable
+from settings import redacted
+
+_GONE = ("08", "53", "57", "58")
+"""Classes of SQLSTATE that say the server is away, stopping, or out of something; an empty one never reached it."""
+_UNMADE = ("42P01", "42703", "3F000")
+"""Undefined table, column, schema."""
+
+
+@contextmanager
+def connected(
+    url: str, schema: str | None = None, *, write: bool = False, snapshot: bool = False
+) -> Iterator[Connection]:
+    """A connection for one piece of work: committed at its end if it writes, rolled back otherwise.
+
+    Args:
+        schema: searched first for tables, after temporary ones; snapshot: see one state of the database throughout.
+
+    Raises:
+        Unreachable: if the server is away, or goes away. StoreError: for any other error of it.
+    """
+    try:
+        with adbc.connect(url) as connection:
+            if snapshot:
+                run(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            run(connection, "SET TIME ZONE 'UTC'")
+            run(connection, "SET jit = off")
+            if schema is not None:
+                run(connection, f'SET search_path = pg_temp, "{schema}"')
+            yield connection
+            if write:
+                connection.commit()
+            else:
+                connection.rollback()
+    except adbc_driver_manager.Error as error:
+        raise told(url, error) from error
+
+
+def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
+    """A driver's error in our words, without the password."""
+    said = " ".join(str(error).replace(url, redacted(url)).split())
+    said = said.partition("ERROR: ")[2].partition(" LINE 1:")[0].strip() or said
+    if error.sqlstate in _UNMADE:
+        return StoreError(f"{redacted(url)} lacks a table or a column: run `holdfast migrate` ({said})")
+    if not error.sqlstate or error.sqlstate[:2] in _GONE:
+        return Unreachable(f"{redacted(url)} is out of reach: {said}; nothing was changed, try again when it is back")
+    return StoreError(f"{redacted(url)}: {said}; nothing was changed")
+
+
+def run(connection: Connection, sql: str, bound: Sequence[Any] | None = None) -> None:
+    """A statement without an answer."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, bound)
+
+
+def table(connection: Connection, sql: str, bound: Sequence[Any] | None = None) -> pa.Table:
+    """The answer to a question, as Arrow."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, bound)
+        return cursor.fetch_arrow_table()
+
+
+def copy(connection: Connection, name: str, rows: pa.Table | pa.RecordBatchReader, schema: str | None = None) -> None:
+    """Append rows to a table, in the connection's transaction; to a temporary one where `schema` is None."""
+    with connection.cursor() as cursor:
+        if schema is None:
+            cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+        else:
+            cursor.adbc_ingest(name, rows, mode="append", db_schema_name=schema)
+
+
+def masked(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """A column as a masked array that keeps integers exact; texts as objects."""
+    missing = column.is_null().to_numpy()
+    if pa.types.is_string(column.type):
+        return np.ma.masked_array(np.array(column.to_pylist(), dtype=object), missing)
+    return np.ma.masked_array(column.fill_null(0).to_numpy(), missing)
+
+
+def layout(source: Source) -> list[tuple[str, str]]:
+    """Name and type of every column of a stored table."""
+    own = [(column.name, _type(column)) for column in columns(source.contract) if column.kind not in SYSTEM]
+    return [("event_id", TEXT), ("key", TEXT), ("ts", "bigint"), ("ingested_at", "bigint"), ("batch", "bigint"), *own]
+
+
+TEXT = 'text COLLATE "C"'
+"""Compared by bytes, as every other engine does."""
+
+
+def _type(column: Column) -> str:
+    return {"number": "double precision", "key": TEXT, "id": TEXT, "category": TEXT}.get(column.kind, "bigint")
