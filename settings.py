@@ -8,10 +8,10 @@ called `holdfast`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,6 +64,17 @@ class Settings(BaseModel):
         "materialized",
         description="How serving reads aggregates: the materialized row, or computed from the events on each request.",
     )
+    online_down: Literal["refuse", "cold-start"] = Field(
+        "refuse",
+        description="What serving answers while the online store is out of reach: 503, or as for an unknown key and "
+        "flagged `degraded`.",
+    )
+    online_timeout_ms: int = Field(
+        500,
+        ge=10,
+        description="Milliseconds a read may wait for a connection to the online store, and then for its answer.",
+    )
+    online_pool: int = Field(8, ge=1, description="Most connections of one process to the online store's server.")
     gate: Literal["enforce", "warn"] = Field(
         "enforce",
         description="What a refused model does: `enforce` keeps /readyz at 503; `warn` is for debugging only.",
@@ -104,11 +115,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def redacted(url: str) -> str:
-    """A store's address as messages and logs may show it: without the password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+    """A store's address as messages and logs may show it: without the password, be it escaped as it should or not."""
+    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"(//[^:@/?]*):.*@", r"\1:***@", url))
 
 
 def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from cli import data, features, modelling, models
 from cli.console import Json, Out, table
-from settings import PREFIX, HoldfastError, Settings
+from settings import PREFIX, HoldfastError, Settings, redacted
 
 app = typer.Typer(
     name="holdfast",
@@ -50,14 +50,15 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 
 @app.command("settings")
 def settings_command(as_json: Annotated[bool, Json] = False) -> None:
-    """Every setting, its value and what it does."""
-    out, values = Out(as_json), holdfast_settings.load()
+    """Every setting, its value and what it does; passwords in addresses are not shown."""
+    out, stored = Out(as_json), holdfast_settings.load().model_dump(mode="json")
+    values = {name: redacted(value) if isinstance(value, str) else value for name, value in stored.items()}
     rows = [
-        [PREFIX + name.upper(), "" if (value := getattr(values, name)) is None else str(value), field.description or ""]
+        [PREFIX + name.upper(), "" if values[name] is None else str(values[name]), field.description or ""]
         for name, field in Settings.model_fields.items()
     ]
     out.say(table(rows, ["setting", "value", "what it does"]))
-    out.result(values.model_dump(mode="json"))
+    out.result(values)
 
 
 def main() -> None:

@@ -81,7 +81,15 @@ class Workspace:
 
     def online(self) -> OnlineStore:
         """The online store, open for writing."""
-        return open_online(self.settings.online_url, self.home, self.usecase.features)
+        return open_online(
+            self.settings.online_url,
+            self.home,
+            self.usecase.features,
+            name=self.usecase.name,
+            events_url=self.settings.events_url,
+            timeout=self.settings.online_timeout_ms / 1000,
+            pool=self.settings.online_pool,
+        )
 
     def prepare(self) -> list[tuple[str, str]]:
         """Fetch and ingest the sample data where there are no events yet; what was done, step and proof.

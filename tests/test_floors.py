@@ -81,7 +81,7 @@ import pathlib, tempfile
 for name in usecases.names():
     usecase = usecases.load(name)
     with tempfile.TemporaryDirectory() as home:
-        open_online(None, pathlib.Path(home), usecase.features).close()
+        open_online(None, pathlib.Path(home), usecase.features, name=name).close()
 print("served", usecases.names())
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

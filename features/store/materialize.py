@@ -41,7 +41,8 @@ def materialize(
 ) -> Outcome:
     """Bring the online rows of the feature set to `as_of` (microseconds).
 
-    Only keys that changed are computed, unless `full`, or there are no rows yet, or `as_of` lies before theirs.
+    Only keys that changed are computed, unless `full`, or there are no rows yet, or `as_of` lies before theirs
+    or before that of an interrupted run.
 
     Args:
         size: keys at a time, which bounds the memory; progress: called with keys done and keys in all.
@@ -52,7 +53,7 @@ def materialize(
     with online.exclusive():
         batch = load(events, online)
         before = _before(online)
-        if before is not None and (before.as_of, before.batch) == (as_of, batch) and not full:
+        if before is not None and (before.as_of, before.batch, before.begun) == (as_of, batch, None) and not full:
             return Outcome(0, False, before)
         computed = 0
 
@@ -62,7 +63,7 @@ def materialize(
                 computed += len(keys)
                 yield keys, rows
 
-        if before is None or full or as_of < before.as_of:
+        if before is None or full or as_of < max(before.as_of, before.begun or before.as_of):
             online.materialize(counted(_everyone(events, as_of, size, progress)), as_of, batch, full=True)
             return Outcome(computed, True, online.as_of())
         online.materialize(counted(_changed(events, before, as_of, size, progress)), as_of, batch, full=False)

@@ -49,6 +49,10 @@ class SQLiteStore:
         if not read_only:
             self._create()
 
+    def migrate(self) -> str:
+        """Nothing more: tables are made when the file is opened for writing."""
+        return f"{self.path}: events, materialized rows"
+
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
@@ -132,13 +136,7 @@ class SQLiteStore:
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""
-        rows: list[tuple[Any, ...]] = []
-        for start in range(0, len(keys), _MOST):
-            part = keys[start : start + _MOST]
-            spine = "WITH spine(row_id, key, t) AS (SELECT key, value, ? FROM json_each(?)) "
-            found = self.connection.execute(spine + self.features.sql, [t, json.dumps(list(part))]).fetchall()
-            rows += [row[1:] for row in sorted(found)]
-        return plain.lookup(self.features, rows, t)
+        return answer(self.connection, self.features, keys, t)
 
     def fingerprints(self) -> list[str]:
         """Of all rows that are kept, sorted."""
@@ -165,16 +163,11 @@ class SQLiteStore:
     def _create(self) -> None:
         run = self.connection.execute
         run("PRAGMA journal_mode = WAL")
-        fields = [c for c in columns(self.features.events) if c.kind not in SYSTEM] if self.features.events else []
-        own = "".join(f', "{column.name}"' for column in fields)
-        run(
-            "CREATE TABLE IF NOT EXISTS events (key TEXT NOT NULL, ts INTEGER NOT NULL, event_id TEXT NOT NULL, "
-            f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{own}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
-        )
+        names = lay_out(self.connection, self.features)
         there = {row[1] for row in run("PRAGMA table_info(events)")}
-        for column in fields:  # a field that the contract has gained: missing in the events of before
-            if column.name not in there:
-                run(f'ALTER TABLE events ADD COLUMN "{column.name}"')
+        for name in names:  # a field that the contract has gained: missing in the events of before
+            if name not in there:
+                run(f'ALTER TABLE events ADD COLUMN "{name}"')
         run("CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY)")
         run(
             "CREATE TABLE IF NOT EXISTS materialized (fingerprint TEXT PRIMARY KEY, as_of INTEGER NOT NULL, "
@@ -183,6 +176,31 @@ class SQLiteStore:
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self.connection)
+
+
+def lay_out(connection: sqlite3.Connection, features: FeatureSet) -> list[str]:
+    """Make the table of events; its columns in order: key, ts, event_id, ingested_at, batch and the contract's fields.
+
+    Columns of the contract have no type: what is stored is what was given.
+    """
+    own = [column.name for column in columns(features.events) if column.kind not in SYSTEM] if features.events else []
+    listed = "".join(f', "{name}"' for name in own)
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS events (key TEXT NOT NULL, ts INTEGER NOT NULL, event_id TEXT NOT NULL, "
+        f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{listed}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
+    )
+    return ["key", "ts", "event_id", "ingested_at", "batch", *own]
+
+
+def answer(connection: sqlite3.Connection, features: FeatureSet, keys: Sequence[str], t: int) -> Lookup:
+    """The one SQL text over the events of these keys in that table, as of `t` (microseconds), in the order asked."""
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(keys), _MOST):
+        part = keys[start : start + _MOST]
+        spine = "WITH spine(row_id, key, t) AS (SELECT key, value, ? FROM json_each(?)) "
+        found = connection.execute(spine + features.sql, [t, json.dumps(list(part))]).fetchall()
+        rows += [row[1:] for row in sorted(found)]
+    return plain.lookup(features, rows, t)
 
 
 def _table(fingerprint: str) -> str:

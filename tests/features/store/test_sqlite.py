@@ -158,14 +158,14 @@ def test_a_reader_never_sees_rows_of_another_time_than_it_says(tmp_path: Path) -
 
 
 def test_a_store_is_chosen_by_url(tmp_path: Path) -> None:
-    open_online(f"sqlite://{tmp_path}/a%20b/online", tmp_path, COUNT).close()
+    open_online(f"sqlite://{tmp_path}/a%20b/online", tmp_path, COUNT, name="toy").close()
     assert (tmp_path / "a b" / "online").exists()
-    with pytest.raises(StoreError, match=r"HOLDFAST_ONLINE_URL=redis://x"):
-        open_online("redis://x", tmp_path, COUNT)
+    with pytest.raises(StoreError, match=r"HOLDFAST_ONLINE_URL=mysql://x"):
+        open_online("mysql://x", tmp_path, COUNT, name="toy")
 
 
 def test_without_events_every_key_is_known_and_nothing_is_kept(tmp_path: Path) -> None:
-    online = open_online(None, tmp_path, FeatureSet(("plan",), attributes=Account))
+    online = open_online(None, tmp_path, FeatureSet(("plan",), attributes=Account), name="toy")
     found = online.compute(["a", "b"], T)
     assert (found.known.tolist(), found.as_of.tolist(), dict(found.aggregates)) == ([True, True], [T, T], {})
     assert (online.last_batch(), list(tmp_path.iterdir())) == (0, [])
