@@ -97,9 +97,8 @@ def _window(connection: Connection, relation: Relation, kind: str, since: str) -
             f"{relation.name}: {never:,} rows have no finite {relation.updated}, so a later run would never read them; "
             "nothing was ingested. Fill it in and make the column NOT NULL"
         )
-    last = (
-        f"SELECT {updated}::text AS updated, {key}::text AS id FROM {name} ORDER BY {updated} DESC, {key} DESC LIMIT 1"
-    )
+    ends = f"SELECT r.{updated}::text AS updated, r.{key}::text AS id FROM {name} r"
+    last = f"{ends} ORDER BY r.{updated} DESC, r.{key} DESC LIMIT 1"
     found: list[dict[str, Any]] = table(connection, last).to_pylist()
     where = ""
     if since:

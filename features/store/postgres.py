@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import adbc_driver_manager
@@ -45,11 +45,22 @@ def connected(
                 run(connection, f'SET search_path = pg_temp, "{schema}"')
             yield connection
             if write:
-                connection.commit()
+                _commit(connection, url)
             else:
-                connection.rollback()
+                with suppress(adbc_driver_manager.Error):  # what was read was read, even if the server has gone since
+                    connection.rollback()
     except adbc_driver_manager.Error as error:
         raise told(url, error) from error
+
+
+def _commit(connection: Connection, url: str) -> None:
+    try:
+        connection.commit()
+    except adbc_driver_manager.Error as error:
+        raise Unreachable(
+            f"{redacted(url)} went away at the moment of the commit, so whether it took place is not known: run the "
+            "command again, which stores nothing twice"
+        ) from error
 
 
 def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
