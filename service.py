@@ -6,14 +6,18 @@ NAME@ALIAS) or the champion of `HOLDFAST_USECASE`, resolved once at start.
 
 from __future__ import annotations
 
+import os
+
 import settings as holdfast_settings
 
 holdfast_settings.pin_environment()  # numpy must find it
+os.environ.pop(
+    "PROMETHEUS_MULTIPROC_DIR", None
+)  # BentoML sets it; one worker keeps its metrics in memory, not in files
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
-from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,13 +108,13 @@ class Holdfast:
     @bentoml.api(route="/v1/predict", name="predict")
     async def predict(self, _: PredictRequest, /, ctx: bentoml.Context) -> Answer:
         """The probability and the decision for one row."""
-        answer: Answer = await self._answer(ctx, self.core.predict)
+        answer: Answer = await self._answer(ctx, self.core.predict, threaded=self.core.online.waits)
         return answer
 
     @bentoml.api(route="/v1/predict/bulk", name="predict_bulk")
     async def predict_bulk(self, _: BulkRequest, /, ctx: bentoml.Context) -> Answers:
         """The same for many rows; a row that is not accepted does not fail the others."""
-        answers: Answers = await self._answer(ctx, lambda body, i: run_in_threadpool(self.core.bulk, body, i))
+        answers: Answers = await self._answer(ctx, self.core.bulk, threaded=True)
         return answers
 
     @bentoml.on_shutdown
@@ -120,12 +124,13 @@ class Holdfast:
         self.core.close()
 
     async def _answer(
-        self, ctx: bentoml.Context, call: Callable[[bytes, str], dict[str, Any] | Awaitable[dict[str, Any]]]
+        self, ctx: bentoml.Context, call: Callable[[bytes, str], dict[str, Any]], *, threaded: bool
     ) -> Any:
         state = ctx.request.state
         try:
-            answer = call(state.body, state.request_id)
-            return as_json(await answer if isawaitable(answer) else answer)
+            if threaded:  # it computes for long or waits for a server: others are answered meanwhile
+                return as_json(await run_in_threadpool(call, state.body, state.request_id))
+            return as_json(call(state.body, state.request_id))
         except RequestError as error:
             ctx.response.status_code = error.status  # BentoML puts its own over the response's
             return problem(error, state.request_id)

@@ -14,12 +14,12 @@ from pydantic_core import from_json
 
 from features import clock
 from features.contract import arrays
-from features.store import open_online
-from features.store.base import Lookup, OnlineStore, StoreError
+from features.store.base import Lookup
 from model import gate
 from model.gate import GateRefused, Loaded
 from model.scorer import Scores
 from serving.errors import Malformed, NotAccepted, NotReady, TooLarge
+from serving.online import Found, Online
 from serving.schema import Schema, problems
 from settings import Settings
 from usecases import UseCase
@@ -38,7 +38,7 @@ class Core:
         self.usecase, self.settings, self.schema = usecase, settings, Schema(usecase)
         self.loaded: Loaded | None = None
         self.refused: list[str] = []
-        self._online: OnlineStore | None = None
+        self.online = Online(usecase, settings)
         try:
             self.loaded = gate.load(directory, usecase.features, enforce=settings.gate == "enforce")
             log.info("gate: %s", self.loaded.proof)
@@ -51,17 +51,17 @@ class Core:
         """Names of the request's attributes, in the contract's order."""
         return tuple(self.usecase.features.fields)
 
-    def not_ready(self) -> list[str]:
-        """Why no answer can be given now; empty when one can."""
-        if self.refused:
-            return self.refused
-        try:
-            store = self._store()
-            if self.settings.online_read == "materialized":
-                store.as_of()
-        except StoreError as error:
-            return [f"online store: {error}"]
-        return []
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says: the model, and why answers are degraded, if they are.
+
+        Raises:
+            NotReady: with every reason why no answer can be given now.
+        """
+        if self.loaded is None or self.refused:
+            raise NotReady("no answer can be given now", self.refused)
+        problems = self.online.check()
+        told = {"ready": True, "model": self.loaded.manifest.tag, "proof": self.loaded.proof}
+        return {**told, "degraded": bool(problems), "problems": problems}
 
     def predict(self, body: bytes, request_id: str) -> dict[str, Any]:
         """One row's answer.
@@ -105,28 +105,17 @@ class Core:
             attributes = arrays(self.usecase.features.attributes, [row["attributes"] for row in rows])
         return self.loaded.scorer.score(lookup.aggregates, attributes, np.full(len(rows), now, dtype=np.int64))
 
-    def lookup(self, keys: Sequence[str], now: int) -> Lookup:
+    def lookup(self, keys: Sequence[str], now: int) -> Found:
         """The keys' aggregates from the online store, read as the settings say.
 
         Raises:
-            NotReady: if the store is out of reach.
+            NotReady: if the store is out of reach, or does not hold what is read.
         """
-        try:
-            store = self._store()
-            return store.read(keys) if self.settings.online_read == "materialized" else store.compute(keys, now)
-        except StoreError as error:
-            raise NotReady("the online store cannot answer", [str(error)]) from error
+        return self.online.read(keys, now)
 
     def close(self) -> None:
         """Let go of the online store."""
-        if self._online is not None:
-            self._online.close()
-
-    def _store(self) -> OnlineStore:
-        if self._online is None:
-            home = self.settings.home / self.usecase.name
-            self._online = open_online(self.settings.online_url, home, self.usecase.features, read_only=True)
-        return self._online
+        self.online.close()
 
     def accept(self, given: Any) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The row as the contract reads it, or None and every problem it has."""
@@ -183,6 +172,7 @@ class Core:
                 "fingerprint": manifest.fingerprint,
                 "as_of": clock.rfc3339(as_of),
                 "known": known,
+                "degraded": lookup.degraded,
                 "request_id": request_id,
             }
             for key, probability, positive, as_of, known in zip(

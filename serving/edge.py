@@ -1,4 +1,4 @@
-"""The edge every HTTP request passes first: its id, its size, its media type, and readiness told in full."""
+"""The edge every HTTP request passes first: its id, its size, its media type; readiness told in full, and metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from prometheus_client import make_asgi_app
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +34,8 @@ class Edge:
         self, app: ASGIApp, core: Callable[[], Core | None], openapi: Callable[[], dict[str, Any]], limit: int
     ) -> None:
         self.app, self.core, self.openapi, self.limit = app, core, openapi, limit
+        self.metrics = make_asgi_app()
+        self.probes = CapacityLimiter(1)  # a thread of its own: requests that wait for the store do not hold it up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -50,7 +55,10 @@ class Edge:
 
         try:
             if scope["path"] == "/readyz":
-                await self._ready()(scope, receive, answer)
+                await (await self._ready())(scope, receive, answer)
+                return
+            if scope["path"] == "/metrics":
+                await self.metrics(scope, receive, answer)
                 return
             if scope["path"] == "/docs.json":
                 await as_json(self.openapi())(scope, receive, answer)
@@ -63,12 +71,11 @@ class Edge:
             return
         await self.app(scope, receive, answer)
 
-    def _ready(self) -> Response:
+    async def _ready(self) -> Response:
         core = self.core()
-        reasons = ["the service is starting"] if core is None else core.not_ready()
-        if core is None or core.loaded is None or reasons:
-            raise NotReady("no answer can be given now", reasons)
-        return as_json({"ready": True, "model": core.loaded.manifest.tag, "proof": core.loaded.proof})
+        if core is None:
+            raise NotReady("no answer can be given now", ["the service is starting"])
+        return as_json(await run_sync(core.ready, limiter=self.probes))
 
     async def _body(self, request: Request) -> bytes:
         """The whole body.

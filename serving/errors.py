@@ -5,7 +5,7 @@ RequestError
   NotAccepted         422  the JSON is not what the contract asks for; every problem of every row
   TooLarge            413  more bytes or rows than the limits
   WrongMedia          415  the body is not application/json
-  NotReady            503  the gate refused the model, or the online store is out of reach
+  NotReady            503  the gate refused the model, or the online store is out of reach or lacks the rows
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ class Ready(BaseModel):
     ready: bool
     model: str = Field(description="NAME:VERSION.")
     proof: str = Field(description="What the load gate proved.")
+    degraded: bool = Field(description="The online store is out of reach, and every key is answered as unknown.")
+    problems: list[str] = Field(description="Why it is degraded.")
 
 
 def document(spec: dict[str, Any], version: str, about: str) -> dict[str, Any]:
@@ -43,8 +45,9 @@ def document(spec: dict[str, Any], version: str, about: str) -> dict[str, Any]:
     for model in (ProblemDetails, Ready):
         schemas[model.__name__] = model.model_json_schema()
     problems = {str(error.status): _response(error.title, "ProblemDetails", MEDIA) for error in ERRORS}
-    for path in ("/healthz", "/metrics"):
-        told["paths"].pop(path, None)
+    told["paths"].pop("/healthz", None)
+    metrics = {"200": {"description": "Metrics, as Prometheus reads them", "content": {"text/plain": {}}}}
+    told["paths"]["/metrics"] = {"get": {"operationId": "metrics", "responses": metrics}}
     told["paths"]["/readyz"]["get"]["responses"] = {
         "200": _response("Predictions can be asked for", "Ready", "application/json"),
         "503": problems["503"],

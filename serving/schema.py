@@ -63,6 +63,10 @@ class Schema:
             "fingerprint": (str, Field(description="Of the features, sha256.")),
             "as_of": (str, Field(description="The time the aggregates are for, RFC 3339.")),
             "known": (bool, Field(description="False where no event of the key is known.")),
+            "degraded": (
+                bool,
+                Field(description="True where the online store was out of reach: answered as a key without events."),
+            ),
             "request_id": (str, Field()),
         }
         self.Answer: type[BaseModel] = create_model("Answer", **answer)

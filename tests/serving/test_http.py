@@ -26,7 +26,8 @@ def test_a_prediction_says_everything_about_itself(cdnow: Workspace, cdnow_http:
     assert answer.status_code == 200
     body = answer.json()
     assert set(body) == {
-        "customer_id", "probability", "decision", "threshold", "model", "fingerprint", "as_of", "known", "request_id"
+        "customer_id", "probability", "decision", "threshold", "model", "fingerprint", "as_of", "known", "degraded",
+        "request_id",
     }  # fmt: skip
     assert body["customer_id"] == "1"
     assert 0 < body["probability"] < 1
@@ -34,7 +35,7 @@ def test_a_prediction_says_everything_about_itself(cdnow: Workspace, cdnow_http:
     assert body["model"] == cdnow.champion()
     assert body["fingerprint"] == cdnow.usecase.features.fingerprint
     assert body["as_of"] == "1998-07-01T00:00:00Z"
-    assert body["known"] is True
+    assert (body["known"], body["degraded"]) == (True, False)
 
 
 def test_an_unknown_customer_is_answered_and_flagged(cdnow_http: httpx.Client) -> None:
@@ -215,7 +216,7 @@ def test_probes(cdnow: Workspace, cdnow_http: httpx.Client) -> None:
 
 def test_the_openapi_document_is_true(telco: Workspace, telco_http: httpx.Client) -> None:
     told = telco_http.get("/docs.json").json()
-    assert set(told["paths"]) == {"/livez", "/readyz", "/v1/predict", "/v1/predict/bulk"}
+    assert set(told["paths"]) == {"/livez", "/readyz", "/metrics", "/v1/predict", "/v1/predict/bulk"}
     operation = told["paths"]["/v1/predict"]["post"]
     assert set(operation["responses"]) == {"200", "400", "413", "415", "422", "503"}
     asked = operation["requestBody"]["content"]["application/json"]["schema"]
