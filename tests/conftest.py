@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import settings
@@ -19,6 +20,8 @@ Path(os.environ["BENTOML_HOME"]).mkdir()
 
 import pytest
 
+from benchmarks import servers
+from benchmarks.servers import Server
 from cli.workspace import Workspace
 
 
@@ -47,3 +50,31 @@ def cdnow() -> Workspace:
 def telco() -> Workspace:
     """telco's real data, likewise."""
     return _made("telco")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server, shared: each test keeps to names of its own, and whoever stops it starts it again."""
+    with servers.postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Server]:
+    """A Redis server that keeps every write, shared likewise."""
+    with servers.redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server for the tests of this process: each test has its own name of a use case in it."""
+    with servers.postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Server]:
+    """A Redis server, likewise."""
+    with servers.redis() as server:
+        yield server

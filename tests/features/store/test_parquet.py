@@ -253,10 +253,10 @@ def test_dated_records_answer_as_of_their_time_and_arrival(tmp_path: Path) -> No
 
 def test_a_store_is_chosen_by_url(tmp_path: Path) -> None:
     features, sources = feature_set(Sale), {"events": SALE}
-    by_default = open_events(None, tmp_path / "store", features, sources)
+    by_default = open_events(None, tmp_path / "store", features, sources, name="toys")
     assert isinstance(by_default, ParquetStore)
     take(by_default, sales(GOOD))
-    by_url = open_events(f"file://{tmp_path}/store", tmp_path, features, sources)
+    by_url = open_events(f"file://{tmp_path}/store", tmp_path, features, sources, name="toys")
     assert by_url.batches() == by_default.batches() != []
     with pytest.raises(StoreError, match=r"HOLDFAST_EVENTS_URL=ftp://x/y"):
-        open_events("ftp://x/y", tmp_path, features, sources)
+        open_events("ftp://x/y", tmp_path, features, sources, name="toys")
