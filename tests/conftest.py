@@ -54,20 +54,6 @@ def telco() -> Workspace:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server, shared: each test keeps to names of its own, and whoever stops it starts it again."""
-    with servers.postgresql() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis() -> Iterator[Server]:
-    """A Redis server that keeps every write, shared likewise."""
-    with servers.redis() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
     """A PostgreSQL server for the tests of this process: each test has its own name of a use case in it."""
     with servers.postgresql() as server:
         yield server
