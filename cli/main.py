@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import data, features, modelling, models
+from cli import batch, data, features, modelling, models
 from cli.console import Json, Out, table
 from settings import PREFIX, HoldfastError, Settings, redacted
 
@@ -35,6 +35,7 @@ for command in (
     modelling.evaluate,
     modelling.parity,
     modelling.run,
+    batch.score,
 ):
     app.command(command.__name__)(command)
 app.command("demo-skew")(modelling.demo_skew)
