@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,12 +30,15 @@ from features.featureset import FeatureSet
 from features.rows import Arrays
 from features.source import Source
 from features.store.base import Appended, Batch, Lookup, Materialized, NoRecord, Spine, StoreError, Transform, watermark
+from features.store.extent import Extent
 from features.store.lock import exclusive
 from features.store.plain import typed
 from features.store.questions import changed_sql, relevant_sql
 from features.store.separate import Separated, fresh_bad_sql, fresh_sql, manifest, quoted, separate, stateful
 
 EVENTS, RECORDS = "events", "records"
+DRAFT = ".draft"
+"""Where a batch is written, until one rename commits it; there is one writer."""
 SORTING = "256MiB"
 """Memory in which all keys are sorted; what does not fit goes to disk, so that it does not grow with the keys."""
 
@@ -52,6 +55,7 @@ class ParquetStore:
     def __init__(self, root: Path, features: FeatureSet, sources: Mapping[str, Source]) -> None:
         self.root, self.features, self.sources = root, features, sources
         self.directory = root / "batches"
+        self._extents: dict[int, Extent] = {}  # of batches, which never change
 
     def migrate(self) -> str:
         """Nothing: files are read by the contract of today, whatever they were written by."""
@@ -71,6 +75,7 @@ class ParquetStore:
             StoreError: if another process is ingesting into the same use case.
         """
         with exclusive(self.root / ".lock", f"ingest into {self.root}"):
+            shutil.rmtree(self.directory / DRAFT, ignore_errors=True)  # of a process that was killed
             run, names = stage.connection.execute, quoted([name for name, _ in stage.stored()])
             latest = " QUALIFY batch = max(batch) OVER (PARTITION BY key)" if stateful(stage) else ""
             every = _union(self._files(stage.name), [*stage.stored(), ("batch", "BIGINT")])
@@ -84,7 +89,7 @@ class ParquetStore:
     def keys(self, before: int, low: str = "", high: str | None = None) -> np.ndarray[Any, Any]:
         """Sorted keys (str) of all who have an event visible at `before`, or a record where there are no events; only
         those in [low, high)."""
-        with self._connect() as connection:
+        with self._connect(only=lambda batch: self._visible(batch, before) is not False) as connection:
             sql = f"SELECT DISTINCT key FROM {self._known()} AND key >= $low AND ($high IS NULL OR key < $high)"
             bound = {"t": before, "low": low, "high": high}
             found = connection.execute(f"{sql} ORDER BY key", bound).fetchnumpy()["key"]
@@ -110,10 +115,28 @@ class ParquetStore:
 
     def relevant(self, t: int, horizon: int) -> list[Batch]:
         """The batches with a part in an example at t: a row visible at t, or an event in [t, t + horizon)."""
-        with self._connect() as connection:
-            sql = relevant_sql(t, horizon, self.sources)
-            numbers = {number for (number,) in connection.execute(sql).fetchall()}
-        return [batch for batch in self.batches() if batch.number in numbers]
+        batches = [batch for batch in self.batches() if batch.rows and batch.table in self.sources]
+        told = {batch.number: self._part(batch, t, horizon) for batch in batches}
+        unsure = [number for number, part in told.items() if part is None]
+        if unsure:
+            with self._connect(only=lambda batch: told.get(batch.number, False) is None) as connection:
+                sql = relevant_sql(t, horizon, self.sources)
+                found = {number for (number,) in connection.execute(sql).fetchall()}
+            told |= {number: number in found for number in unsure}
+        return [batch for batch in batches if told[batch.number]]
+
+    def _part(self, batch: Batch, t: int, horizon: int) -> bool | None:
+        answers = {self._visible(batch, t), batch.table == EVENTS and self._extent(batch).within(t, t + horizon)}
+        return True if True in answers else None if None in answers else False
+
+    def _visible(self, batch: Batch, t: int) -> bool | None:
+        """Whether a row is visible at t; None where only the rows tell. A record at t is, an event at t is not."""
+        return self._extent(batch).visible(t + (batch.table == RECORDS), t)
+
+    def _extent(self, batch: Batch) -> Extent:
+        if batch.number not in self._extents:
+            self._extents[batch.number] = Extent.of(self.directory / f"{batch.number:06d}" / "rows.parquet")
+        return self._extents[batch.number]
 
     def _known(self) -> str:
         table, limit = (EVENTS, "ts < $t") if EVENTS in self.sources else (RECORDS, "ts <= $t")
@@ -127,7 +150,8 @@ class ParquetStore:
         """
         if not self.features.sql:
             return Lookup({}, np.ones(len(spine), dtype=np.bool_), spine.t)
-        with self._connect(cut) as connection:
+        last = int(spine.t.max(initial=np.iinfo(np.int64).min))
+        with self._connect(cut, only=lambda batch: self._visible(batch, last) is not False) as connection:
             connection.register("spine", _table(spine))
             raw = connection.execute(f"SELECT * FROM ({self.features.sql}) ORDER BY row_id").fetchnumpy()
         return Lookup(agg.convert(self.features.aggregates, raw), np.asarray(raw["known"]) > 0, spine.t)
@@ -138,7 +162,10 @@ class ParquetStore:
 
     def active(self, spine: Spine, horizon: int) -> np.ndarray[Any, Any]:
         """How many events each spine row has in [t, t + horizon), int64 of n; this is what a label is made of."""
-        with self._connect() as connection:
+        if not len(spine):
+            return np.zeros(0, dtype=np.int64)
+        start, end = int(spine.t.min()), int(spine.t.max()) + horizon
+        with self._connect(only=lambda batch: self._extent(batch).within(start, end) is not False) as connection:
             connection.register("spine", _table(spine))
             sql = (
                 "SELECT s.row_id, COUNT(e.ts) AS n FROM spine s LEFT JOIN events e "
@@ -152,11 +179,10 @@ class ParquetStore:
         Raises:
             StoreError: if there is no event yet.
         """
-        with self._connect() as connection:
-            first, last = connection.execute("SELECT min(ts), max(ts) FROM events").fetchone() or (None, None)
-        if first is None:
+        extents = [self._extent(batch) for batch in self.batches() if batch.table == EVENTS and batch.rows]
+        if not extents:
             raise StoreError(f"{self.root} holds no events yet: run `holdfast ingest FILE` first")
-        return int(first), int(last)
+        return min(extent.first for extent in extents), max(extent.last for extent in extents)
 
     def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
         """The newest record of each spine row that was known at its t: one array per field of the record contract.
@@ -206,8 +232,7 @@ class ParquetStore:
 
     def _commit(self, stage: Stage, separated: Separated) -> int:
         number = len(self.batches()) + 1
-        final, draft = self.directory / f"{number:06d}", self.directory / f".draft-{os.getpid()}"
-        shutil.rmtree(draft, ignore_errors=True)
+        final, draft = self.directory / f"{number:06d}", self.directory / DRAFT
         draft.mkdir(parents=True)
         run = stage.connection.execute
         run(f"COPY ({fresh_sql(stage, number)}) TO '{draft / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
@@ -223,20 +248,22 @@ class ParquetStore:
         _sync(self.directory)
         return number
 
-    def _files(self, table: str) -> list[Path]:
-        return [
-            self.directory / f"{b.number:06d}" / "rows.parquet" for b in self.batches() if b.table == table and b.rows
-        ]
+    def _files(self, table: str, only: Callable[[Batch], bool] = lambda _: True) -> list[Path]:
+        kept = [batch for batch in self.batches() if batch.table == table and batch.rows and only(batch)]
+        return [self.directory / f"{batch.number:06d}" / "rows.parquet" for batch in kept]
 
     def _layout(self, table: str) -> list[tuple[str, str]]:
         own = [(c.name, sql_type(c)) for c in columns(self.sources[table].contract) if c.kind not in SYSTEM]
         return [("event_id", "VARCHAR"), ("key", "VARCHAR"), ("ts", "BIGINT"), ("ingested_at", "BIGINT"), *own]
 
-    def _connect(self, cut: int | None = None) -> duckdb.DuckDBPyConnection:
+    def _connect(
+        self, cut: int | None = None, only: Callable[[Batch], bool] = lambda _: True
+    ) -> duckdb.DuckDBPyConnection:
+        """The tables as views, of all batches or only of some, which spares opening the others' files."""
         spill = Path(tempfile.gettempdir()) / f"holdfast-{uuid4().hex}"  # made when needed, gone with the connection
         connection = duckdb.connect(config={"temp_directory": str(spill)})
         for table in self.sources:
-            sql = _union(self._files(table), [*self._layout(table), ("batch", "BIGINT")])
+            sql = _union(self._files(table, only), [*self._layout(table), ("batch", "BIGINT")])
             if cut is not None:
                 sql = f"SELECT * FROM ({sql}) WHERE ts < {int(cut)}"
             connection.execute(f"CREATE TEMP VIEW {table} AS {sql}")
