@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import bentoml
 import yaml
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from bentoml.models import BentoModel
-from starlette.concurrency import run_in_threadpool
 
 import usecases
 from model import store
@@ -103,6 +104,7 @@ class Holdfast:
     def __init__(self) -> None:
         _share_log()
         self.core = Core(USECASE, store.path(TAG), SETTINGS)
+        self.threads = CapacityLimiter(max(1, SETTINGS.online_pool - 1))  # one connection is left for /readyz
         self._journal("ready")
 
     @bentoml.api(route="/v1/predict", name="predict")
@@ -129,7 +131,7 @@ class Holdfast:
         state = ctx.request.state
         try:
             if threaded:  # it computes for long or waits for a server: others are answered meanwhile
-                return as_json(await run_in_threadpool(call, state.body, state.request_id))
+                return as_json(await run_sync(call, state.body, state.request_id, limiter=self.threads))
             return as_json(call(state.body, state.request_id))
         except RequestError as error:
             ctx.response.status_code = error.status  # BentoML puts its own over the response's

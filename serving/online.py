@@ -123,7 +123,7 @@ class Online:
         metrics.ROWS.labels("known").inc(known)
         metrics.ROWS.labels("unknown").inc(len(keys) - known)
         if self.events and self.materialized:
-            self._seen(int(lookup.as_of[0]))
+            self._seen(int(lookup.as_of.min()))
         return Found(lookup.aggregates, lookup.known, lookup.as_of)
 
     def check(self) -> list[str]:

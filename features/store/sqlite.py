@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from features.contract import SYSTEM, columns
 from features.featureset import FeatureSet
 from features.store import plain
-from features.store.base import Lookup, Materialized, Rows, StoreError, unmaterialized
+from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
 from features.store.lock import exclusive
 
 _MOST = 500
@@ -45,7 +45,8 @@ class SQLiteStore:
             raise StoreError(f"{path} does not exist: run `holdfast materialize` first")
         path.parent.mkdir(parents=True, exist_ok=True)
         uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self.connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        with self._telling():
+            self.connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
         if not read_only:
             self._create()
 
@@ -59,7 +60,8 @@ class SQLiteStore:
 
     def last_batch(self) -> int:
         """Number of the last batch taken over, 0 for none."""
-        return int(self.connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchone()[0])
+        with self._telling():
+            return int(self.connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchone()[0])
 
     def load(self, batch: int, events: Mapping[str, Sequence[Any]]) -> None:
         """Take over the events of one committed batch; loading a batch again changes nothing.
@@ -114,7 +116,8 @@ class SQLiteStore:
             StoreError: if there are none, naming those that are there.
         """
         sql = "SELECT as_of, batch, rows FROM materialized WHERE fingerprint = ?"
-        row = self.connection.execute(sql, [self.features.fingerprint]).fetchone()
+        with self._telling():
+            row = self.connection.execute(sql, [self.features.fingerprint]).fetchone()
         if row is None:
             raise unmaterialized(str(self.path), self.fingerprints(), self.features)
         return Materialized(*row)
@@ -127,20 +130,23 @@ class SQLiteStore:
         """
         as_of = self.as_of().as_of
         names = "".join(f', r."{name}"' for name in self.names)
-        found = self.connection.execute(  # as_of once more: one statement is one state of the store
-            f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
-            f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value",
-            [json.dumps(list(keys)), self.features.fingerprint],
-        ).fetchall()
+        with self._telling():
+            found = self.connection.execute(  # as_of once more: one statement is one state of the store
+                f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
+                f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value",
+                [json.dumps(list(keys)), self.features.fingerprint],
+            ).fetchall()
         return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1] if found else as_of)
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""
-        return answer(self.connection, self.features, keys, t)
+        with self._telling():
+            return answer(self.connection, self.features, keys, t)
 
     def fingerprints(self) -> list[str]:
         """Of all rows that are kept, sorted."""
-        return [found for (found,) in self.connection.execute("SELECT fingerprint FROM materialized ORDER BY 1")]
+        with self._telling():
+            return [found for (found,) in self.connection.execute("SELECT fingerprint FROM materialized ORDER BY 1")]
 
     def drop(self, fingerprint: str) -> None:
         """Forget the rows of a fingerprint."""
@@ -173,6 +179,17 @@ class SQLiteStore:
             "CREATE TABLE IF NOT EXISTS materialized (fingerprint TEXT PRIMARY KEY, as_of INTEGER NOT NULL, "
             "batch INTEGER NOT NULL, rows INTEGER NOT NULL) WITHOUT ROWID"
         )
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """The driver's error in our words, for questions."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", None)  # none where Python raised it
+            if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+                raise Unreachable(f"{self.path}: {error}") from error
+            raise StoreError(f"{self.path} cannot be read: {error}; run `holdfast materialize`") from error
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self.connection)
