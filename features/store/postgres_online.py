@@ -263,19 +263,18 @@ class PostgresOnline:
                 self._writer = None
 
     def _lock(self, connection: psycopg.Connection) -> None:
-        ((taken,),) = connection.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", [self.schema]
-        ).fetchall()
-        if not taken:
-            holder = connection.execute(
+        taken, holder = (
+            "SELECT pg_try_advisory_lock(hashtextextended($1, 0))",
+            (
                 "SELECT format('%s (server process %s)', a.application_name, a.pid) "
                 "FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database "
                 "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database() "
-                "AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended($1, 0)",
-                [self.schema],
-            ).fetchone()
-            who = holder[0] if holder else "another process"
-            raise StoreError(f"writing {self.where}: {who} is doing it; try again when it is done")
+                "AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended($1, 0)"
+            ),
+        )
+        while connection.execute(taken, [self.schema]).fetchone() != (True,):
+            for (who,) in connection.execute(holder, [self.schema]).fetchall():  # none: it was done just now
+                raise StoreError(f"writing {self.where}: {who} is doing it; try again when it is done")
 
     def _connect(self) -> psycopg.Connection:
         kwargs = self._kwargs(f"holdfast {socket.gethostname()[:32]} {os.getpid()}")

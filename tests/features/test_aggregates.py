@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.servers import Server
 from features.aggregates import Aggregate, FeatureError, Where, convert, nothing
 from features.clock import rfc3339
 from features.contract import SAFE_INTEGER
 from features.featureset import FeatureSet
 from features.source import Source
-from features.store.base import Lookup, Spine
+from features.store import open_online
+from features.store.base import Lookup, OnlineStore, Spine
 from features.store.parquet import ParquetStore
 from features.store.sqlite import SQLiteStore
 from tests.features.toys import Receipt, Row, Sale, Visit, commit, feature_set, numbered, opened, take
@@ -135,7 +138,7 @@ def same(a: Lookup, b: Lookup) -> None:
         assert values.tobytes() == b.aggregates[name].tobytes(), (name, values, b.aggregates[name])
 
 
-def everywhere(offline: ParquetStore, online: SQLiteStore, rows: Sequence[Row], times: Sequence[int]) -> None:
+def everywhere(offline: ParquetStore, online: OnlineStore, rows: Sequence[Row], times: Sequence[int]) -> None:
     """All roads agree for every key at each of the times, the materialized one at the last."""
     asked = [*KEYS, *UNKNOWN, KEYS[0]]
     spine = Spine(np.array(asked * len(times)), np.repeat(np.array(times, dtype=np.int64), len(asked)))
@@ -161,6 +164,22 @@ def test_every_engine_answers_as_the_oracle(rows: list[Row], aggregates: list[Ag
             everywhere(offline, online, rows, times)
         finally:
             online.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS, AGGREGATES, st.lists(TIMES, min_size=1, max_size=2))
+def test_every_server_answers_as_the_oracle(
+    postgresql: Server, redis: Server, rows: list[Row], aggregates: list[Aggregate], times: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        offline, local = commit(Path(home), feature_set(Visit, *aggregates), rows)
+        local.close()
+        for server in (postgresql, redis):
+            with closing(open_online(server.url, Path(home), offline.features, name="oracle", timeout=5)) as online:
+                online.migrate()
+                online.clear()
+                online.load(1, offline.events(1))
+                everywhere(offline, online, rows, times)
 
 
 @settings(max_examples=10, deadline=None)

@@ -143,14 +143,20 @@ def reasons(store: ParquetStore) -> list[list[str]]:
     return [list(row["reasons"]) for row in store.quarantined()]
 
 
-def commit(home: Path, features: FeatureSet, rows: Sequence[Row]) -> tuple[ParquetStore, SQLiteStore]:
-    """Both stores holding these events of Visit: files laid out as a committed batch, without the road there."""
-    directory = home / "store" / "batches" / "000001"
+def lay(home: Path, number: int, rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Files of these events of Visit laid out as a committed batch, without the road there; the events by column."""
+    directory = home / "store" / "batches" / f"{number:06d}"
     directory.mkdir(parents=True, exist_ok=True)
     columns: dict[str, list[Any]] = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Row)}
-    pq.write_table(pa.table({**columns, "batch": [1] * len(rows)}, schema=ROW), directory / "rows.parquet")
-    batch = Batch(1, "events", "", "", "", "csv", (), len(rows), 0, "", "")
+    pq.write_table(pa.table({**columns, "batch": [number] * len(rows)}, schema=ROW), directory / "rows.parquet")
+    batch = Batch(number, "events", "", "", "", "csv", (), len(rows), 0, "", "")
     (directory / "manifest.json").write_text(json.dumps(batch.as_dict()))
+    return columns
+
+
+def commit(home: Path, features: FeatureSet, rows: Sequence[Row]) -> tuple[ParquetStore, SQLiteStore]:
+    """Both stores holding these events of Visit, as one batch."""
+    columns = lay(home, 1, rows)
     offline = ParquetStore(home / "store", features, {"events": Source(Visit)})
     online = SQLiteStore(home / "online.sqlite", features)
     online.load(1, columns)
