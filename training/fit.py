@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,13 @@ PENALTY = 0.1
 """C of the logistic regression: inverse strength of its L2 penalty on standardised columns."""
 
 Labels = NDArray[np.bool_]
+Boosting = Callable[[FeatureSet, Floats, Labels, Floats, Labels], Boosted]
+"""Fits trees on a matrix and its labels, as many as serve another matrix and its labels best."""
 
 
 def boosted(features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels) -> Boosted:
     """Trees fitted on (n, p) `matrix`, as many as serve `valid` best by log loss, whatever the number of threads."""
-    names = [name.replace("[", "(").replace("]", ")").replace("<", "lt ") for name in features.columns]
-    train = xgboost.DMatrix(matrix, label, feature_names=names)
-    held = xgboost.DMatrix(valid, valid_label, feature_names=names)
+    train, held = xgboost.DMatrix(matrix, label), xgboost.DMatrix(valid, valid_label)
     booster = xgboost.train(
         {**PARAMETERS, "eval_metric": "logloss", "nthread": 1 if matrix.size <= ONE_THREAD else 0},
         train,
@@ -51,8 +52,19 @@ def boosted(features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, 
         early_stopping_rounds=PATIENCE,
         verbose_eval=False,
     )
+    return finished(features, booster)
+
+
+def finished(features: FeatureSet, booster: xgboost.Booster, workers: int | None = None) -> Boosted:
+    """The model of a booster that has stopped early: the trees that served best, under the feature set's names.
+
+    Args:
+        workers: how many fitted it together, if more than this process did; kept in the model.
+    """
     best = booster[: booster.best_iteration + 1]
-    best.set_attr(best_iteration=None, best_score=None)
+    best.set_attr(best_iteration=None, best_score=None, workers=workers if workers is None else str(workers))
+    # XGBoost takes no brackets
+    best.feature_names = [n.replace("[", "(").replace("]", ")").replace("<", "lt ") for n in features.columns]
     return Boosted(best)
 
 
@@ -97,11 +109,12 @@ def scorer(
     usecase: UseCase,
     train: tuple[Floats, Labels],
     valid: tuple[Floats, Labels],
+    trees: Boosting = boosted,
 ) -> Scorer:
-    """Fit, then calibrate on `valid`: a scorer of that algorithm, `xgboost` or `logistic`."""
+    """Fit, then calibrate on `valid`: a scorer of that algorithm, `xgboost` (fitted by `trees`) or `logistic`."""
     model: Estimator
     if algorithm == Boosted.algorithm:
-        model = boosted(usecase.features, *train, *valid)
+        model = trees(usecase.features, *train, *valid)
     else:
         model = logistic(usecase.features, *train)
     return Scorer(usecase.features, model, calibrate(model.margin(valid[0]), valid[1]), decision(usecase))

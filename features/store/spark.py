@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,20 @@ def session(master: str = "local[*]") -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         options |= LOCAL
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it prints what is raised all the same
-    try:
+    with told(f"Spark at {master}"):
         return SparkSession.builder.master(master).config(map={**options}).getOrCreate()
-    except _failures() as error:
-        raise StoreError(f"there is no Spark at {master}: {_said(error)}") from error
+
+
+@contextmanager
+def told(who: str = "Spark") -> Iterator[None]:
+    """What fails in Spark while the block runs is a StoreError of one line."""
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # published without types
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        raise StoreError(f"{who}: {_said(error)}") from error
 
 
 class SparkStore:
@@ -105,6 +116,10 @@ class SparkStore:
     def sources(self) -> Mapping[str, Source]:
         """The tables and what their rows must hold."""
         return self.inner.sources
+
+    def migrate(self) -> str:
+        """Make or bring up to date what `inner` keeps rows in."""
+        return self.inner.migrate()
 
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch of `inner`."""
@@ -260,17 +275,8 @@ def _rows(frame: DataFrame) -> pa.Table:
 
 
 def _collected(frame: DataFrame) -> pa.Table:
-    try:
+    with told():
         return frame.toArrow()
-    except _failures() as error:
-        raise StoreError(f"Spark: {_said(error)}") from error
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # published without types
-    from pyspark.errors import PySparkException
-
-    return (PySparkException, Py4JError)
 
 
 def _said(error: Exception) -> str:

@@ -1,0 +1,57 @@
+"""Boosted trees fitted by Spark's executors together (xgboost.spark): the same kind of model as one process fits.
+
+Every worker holds a part of the rows; histograms are added up between them, over a tracker on the driver. Sums of
+floats in another order, and samples drawn by each worker: the trees are others than those of one process, about as
+good, and the same ones again for the same rows and number of workers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from xgboost.spark import SparkXGBClassifier
+
+from features.featureset import FeatureSet
+from features.store.spark import told
+from model.estimators import Boosted
+from model.numeric import Floats
+from training.fit import PARAMETERS, PATIENCE, ROUNDS, Labels, finished
+
+ROWS = 1_000
+"""Fewest rows per worker: each needs examples to fit on and to validate on."""
+
+
+def boosted(
+    spark: Any, features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels
+) -> Boosted:
+    """As `fit.boosted`, by as many workers as `spark`, a session, runs tasks at a time."""
+    logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+    rows = np.concatenate([matrix, valid])
+    workers = max(1, min(spark.sparkContext.defaultParallelism, len(rows) // ROWS))
+    table = pa.table(
+        {
+            "features": pa.FixedSizeListArray.from_arrays(rows.ravel(), rows.shape[1]),
+            "label": np.concatenate([label, valid_label]).astype(np.float64),
+            "valid": np.repeat([False, True], [len(matrix), len(valid)]),
+        }
+    )
+    classifier = SparkXGBClassifier(
+        features_col="features",  # xgboost 3.2 cannot take a column each where an Arrow batch has no row to validate on
+        label_col="label",
+        validation_indicator_col="valid",
+        num_workers=workers,
+        force_repartition=True,  # rows to fit on and to validate on lie apart
+        n_estimators=ROUNDS,
+        early_stopping_rounds=PATIENCE,
+        eval_metric="logloss",
+        missing=float("nan"),
+        verbose=False,
+        verbosity=0,
+        **{name: value for name, value in PARAMETERS.items() if name != "objective"},  # which is the classifier's own
+    )
+    with told():
+        booster = classifier.fit(spark.createDataFrame(table)).get_booster()
+    return finished(features, booster, workers)
