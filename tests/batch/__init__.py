@@ -1,0 +1,1 @@
+"""Batch scoring, against real data, files and servers."""
