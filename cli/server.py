@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import httpx
 
 from cli.workspace import ROOT
 from settings import HoldfastError, Settings
+
+_FILE = re.compile(r"HOLDFAST_\w+_FILE")
 
 
 class ServerError(HoldfastError, RuntimeError):
@@ -73,8 +76,10 @@ def serve(
         "127.0.0.1",
     ]
     merged = {"HOLDFAST_HOME": str(Settings().home), **os.environ, **environ}
-    for name in ("HOLDFAST_HOME", "HOLDFAST_USECASES"):  # the server runs in the repository, the user maybe elsewhere
-        if merged.get(name):
+    for name in environ:
+        merged.pop(f"{name}_FILE", None)
+    for name in [n for n in merged if n in ("HOLDFAST_HOME", "HOLDFAST_USECASES") or _FILE.fullmatch(n)]:
+        if merged[name]:  # the server runs in the repository, the user maybe elsewhere
             merged[name] = str(Path(merged[name]).absolute())
     sink: IO[bytes] | int = log.open("wb") if log else sys.stderr.fileno()
     process = subprocess.Popen(  # noqa: S603  # our own command
