@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.etl.read import Text, again, read
+from features.etl.read import Text, again, read, written
 from features.etl.stage import Progress, Stage
 from features.source import Source
 from features.store.base import Appended, EventStore, watermark
@@ -44,8 +44,8 @@ def ingest(
         with connected(given, snapshot=True) as connection:
             where = "" if source.relation is None else postgres.origin(given, source.relation)
             since = watermark(store.batches(), table, where)
-            text, written = postgres.read(connection, given, source, since)
-            return _run(store, table, text, written, now, backfill, progress)
+            text, as_written = postgres.read(connection, given, source, since)
+            return _run(store, table, text, as_written, now, backfill, progress)
     return _run(store, table, read(given, source), source, now, backfill, progress)
 
 
@@ -61,7 +61,7 @@ def replay(store: EventStore, *, now: int, backfill: bool = False) -> list[Appen
     for (table, form, header), rows in groupby(waiting, key=lambda row: forms[row["batch"]]):
         source = store.sources[table]
         text = again(form, header, [row["original"] for row in rows], source)
-        replayed.append(_run(store, table, text, source, now, backfill, lambda _: None))
+        replayed.append(_run(store, table, text, written(form, source), now, backfill, lambda _: None))
     return replayed
 
 

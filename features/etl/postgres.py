@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from adbc_driver_manager.dbapi import Connection
 
 from features.clock import SECOND
 from features.contract import columns
-from features.etl.read import CHUNK, Record, SourceError, Text
+from features.etl.read import CHUNK, ISO, Record, SourceError, Text, written
 from features.source import Relation, Source
 from features.store.postgres import table
 from settings import redacted
 
-_UTC = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-_NAIVE = """to_char({}::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
+_TIME = """CASE WHEN isfinite({0}) AND {0} >= '0001-01-01' THEN to_char({0}{1}, 'YYYY-MM-DD"T"HH24:MI:SS.US{2}')
+ ELSE {0}::text END"""
+_UTC = _TIME.replace("{1}", " AT TIME ZONE 'UTC'").replace("{2}", '"Z"')
+_NAIVE = _TIME.replace("{1}", "::timestamp").replace("{2}", "")
 _TEXTS = {"timestamp with time zone": _UTC, "timestamp without time zone": _NAIVE, "date": _NAIVE}
-"""How times are read. Anything else is its own text, which is exact: numeric is not rounded, and double precision is
+"""How times are read; the infinite ones and those before Christ, which to_char tells as others, are left to the rules.
+Anything else is its own text, which is exact: numeric is not rounded, and double precision is
 written with as many digits as tell it apart; the rules of the contract make integers of both, or refuse."""
 
 
 def origin(url: str, relation: Relation) -> str:
     """What batches call this source: host, database and table, without user, password or options."""
-    place = url.partition("?")[0].partition("://")[2].rpartition("@")[2]
+    place = re.sub("^[^@/]*@", "", url.partition("://")[2]).partition("?")[0]  # a password may hold a question mark
     return f"postgresql://{place}#{relation.name}"
 
 
@@ -54,10 +57,10 @@ def read(connection: Connection, url: str, source: Source, since: str) -> tuple[
     ]
     where, watermark = _window(connection, relation, types[relation.updated], since)
     sql = f"SELECT {', '.join(texts)} FROM {_quoted(relation.name)}{where}"
-    text = Text(origin(url, relation), "json", tuple(own.values()), _records(connection, sql), watermark or since)
     times = [types[own[c.name]] for c in columns(source.contract) if c.kind in ("time", "arrival")]
-    iso = all(kind in _TEXTS for kind in times)
-    return text, replace(source, time_format=None) if iso else source
+    form = ISO if all(kind in _TEXTS for kind in times) else "json"
+    text = Text(origin(url, relation), form, tuple(own.values()), _records(connection, sql), watermark or since)
+    return text, written(form, source)
 
 
 def _types(connection: Connection, relation: Relation, url: str) -> dict[str, str]:

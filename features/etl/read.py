@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 CHUNK = 50_000
+ISO = "json, iso"
+"""Form of records whose times are ISO 8601, as a database wrote them, whatever format files of the source have."""
 
 
 class SourceError(HoldfastError, ValueError):
@@ -39,7 +41,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Text:
-    """A source as text: its name, how it was written (`csv` or `json`), its header, its records as they are read.
+    """A source as text: its name, how it was written (`csv`, `json` or ISO), its header, its records as they are read.
 
     `watermark` says how far an incremental source will have been read with them; empty for a file.
     """
@@ -72,12 +74,17 @@ def _file(path: Path, source: Source) -> Text:
     return _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, source)
 
 
+def written(form: str, source: Source) -> Source:
+    """The source as rows of that form are to be read."""
+    return replace(source, time_format=None) if form == ISO else source
+
+
 def again(form: str, header: tuple[str, ...], originals: Iterable[bytes], source: Source) -> Text:
     """The records of quarantined originals, read anew as they were written."""
 
     def records() -> Iterator[Record]:
         for row, original in enumerate(originals, start=1):
-            if form == "json":
+            if form != "csv":
                 yield Record(row, original, list(json.loads(original).values()))
             else:
                 line = original.decode(source.encoding, "surrogateescape")

@@ -118,10 +118,12 @@ class Stage:
         run(f"CREATE TABLE typed AS SELECT row, {values} FROM texts")
         reasons = ", ".join(rules.reason(column, source) for column in self.columns)
         written = rules.quote(json.dumps([self.name, self.text.form, self.text.header]))  # elsewhere it is another row
+        shown = "replace({}, chr(0), '\\0')".format  # a reason is text everywhere; PostgreSQL's texts have no NUL
         number = "row_number() OVER (PARTITION BY t.original ORDER BY t.row)"
         run(
             f"CREATE TABLE judged AS SELECT t.row, t.original, CASE WHEN t.problem IS NOT NULL "
-            f"THEN string_split(t.problem, '; ') ELSE [e FOR e IN [{reasons}] IF e IS NOT NULL] END AS reasons, "
+            f"THEN string_split({shown('t.problem')}, '; ') "
+            f"ELSE [{shown('e')} FOR e IN [{reasons}] IF e IS NOT NULL] END AS reasons, "
             f"md5({written} || md5(t.original)) || '-' || {number} AS id FROM texts t JOIN typed v ON t.row = v.row"
         )
         ident, key, time, arrival = (self._system(kind) for kind in ("id", "key", "time", "arrival"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -65,6 +66,10 @@ def _commit(connection: Connection, url: str) -> None:
 
 def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     """A driver's error in our words, without the password."""
+    if not error.sqlstate and _miswritten(url):  # the driver would tell parts of it as host, port or token
+        return StoreError(
+            f"{redacted(url)} is no address: its password must write @ as %40, / as %2F, % as %25; nothing was changed"
+        )
     said = " ".join(str(error).replace(url, redacted(url)).split())
     said = said.partition("ERROR: ")[2].partition(" LINE 1:")[0].strip() or said
     if error.sqlstate in _UNMADE:
@@ -72,6 +77,14 @@ def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     if not error.sqlstate or error.sqlstate[:2] in _GONE:
         return Unreachable(f"{redacted(url)} is out of reach: {said}; nothing was changed, try again when it is back")
     return StoreError(f"{redacted(url)}: {said}; nothing was changed")
+
+
+def _miswritten(url: str) -> bool:
+    """Whether there is a password that libpq takes apart, as it is not escaped."""
+    if not re.match(r"\w+://[^:@/?]*:.*@", url):
+        return False
+    whole = re.match(r"\w+://[^:@/?]*:([^@/]*)@[^@/?]*([/?]|$)", url)
+    return whole is None or re.search("%(?![0-9A-Fa-f]{2})|%00", whole[1]) is not None
 
 
 def run(connection: Connection, sql: str, bound: Sequence[Any] | None = None) -> None:

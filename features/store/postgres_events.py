@@ -68,7 +68,7 @@ class PostgresEvents:
             self._lock(connection, "migrate", wait=True)
             run(connection, f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
             run(connection, f'SET search_path = "{self.schema}"')
-            run(connection, "CREATE TABLE IF NOT EXISTS batches (number bigint PRIMARY KEY, manifest jsonb NOT NULL)")
+            run(connection, "CREATE TABLE IF NOT EXISTS batches (number bigint PRIMARY KEY, manifest text NOT NULL)")
             run(
                 connection,
                 f"CREATE TABLE IF NOT EXISTS quarantine (id {TEXT} PRIMARY KEY, row bigint NOT NULL, "
@@ -213,13 +213,13 @@ class PostgresEvents:
     def quarantined(self) -> list[dict[str, Any]]:
         """Rows that wait in quarantine: id, batch, table, row, reasons, original (bytes)."""
         sql = (
-            "SELECT q.id, q.batch, q.row, q.reasons, q.original, b.manifest->>'table' AS \"table\" FROM quarantine q "
-            "JOIN batches b ON b.number = q.batch WHERE NOT EXISTS (SELECT FROM resolved r WHERE r.id = q.id) "
-            "ORDER BY q.batch, q.row"
+            "SELECT q.id, q.batch, q.row, q.reasons, q.original FROM quarantine q "
+            "WHERE NOT EXISTS (SELECT FROM resolved r WHERE r.id = q.id) ORDER BY q.batch, q.row"
         )
         with self._connect() as connection:
             rows: list[dict[str, Any]] = table(connection, sql).to_pylist()
-        return [{**row, "original": row["original"] or b""} for row in rows]
+            tables = {batch.number: batch.table for batch in self._batches(connection)}
+        return [{**row, "original": row["original"] or b"", "table": tables[row["batch"]]} for row in rows]
 
     def content(self) -> str:
         """sha256 over the contents of all batches, 64 hex: changes whenever a row is added."""
@@ -276,7 +276,7 @@ class PostgresEvents:
                 )
 
     def _batches(self, connection: Connection) -> list[Batch]:
-        sql = "SELECT manifest::text AS manifest FROM batches ORDER BY number"
+        sql = "SELECT manifest FROM batches ORDER BY number"
         return [Batch.of(json.loads(text)) for text in table(connection, sql)["manifest"].to_pylist()]
 
     def _hand_over(self, connection: Connection, stage: Stage) -> None:
@@ -307,7 +307,7 @@ class PostgresEvents:
         resolved = f"SELECT id, {number}::BIGINT AS batch FROM resolved"
         copy(connection, "resolved", ask(resolved).to_arrow_reader(), self.schema)
         batch = manifest(stage, number, separated)
-        run(connection, "INSERT INTO batches VALUES ($1, $2::text::jsonb)", (number, json.dumps(batch.as_dict())))
+        run(connection, "INSERT INTO batches VALUES ($1, $2)", (number, json.dumps(batch.as_dict())))
 
     def _known(self, t: int) -> str:
         name, limit = (EVENTS, "<") if EVENTS in self.sources else (RECORDS, "<=")

@@ -17,7 +17,7 @@ from features.contract import Arrival, Blank, Contract, EventId, Key, Money, Tim
 from features.etl.ingest import ingest
 from features.featureset import FeatureSet
 from features.source import Source
-from features.store.base import Appended, Batch
+from features.store.base import Appended, Batch, EventStore
 from features.store.parquet import ParquetStore
 from features.store.sqlite import SQLiteStore
 
@@ -129,7 +129,7 @@ def changed(**values: str) -> str:
     return ",".join({**cells, **values}.values())
 
 
-def stored(store: ParquetStore, table: str = "events") -> list[dict[str, Any]]:
+def stored(store: EventStore, table: str = "events") -> list[dict[str, Any]]:
     """Every stored event, in order of its id, without its batch."""
     rows: list[dict[str, Any]] = []
     for batch in store.batches():
@@ -138,7 +138,7 @@ def stored(store: ParquetStore, table: str = "events") -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["event_id"]))
 
 
-def reasons(store: ParquetStore) -> list[list[str]]:
+def reasons(store: EventStore) -> list[list[str]]:
     """Why each waiting row waits, in order of batch and row."""
     return [list(row["reasons"]) for row in store.quarantined()]
 

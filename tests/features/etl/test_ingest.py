@@ -18,7 +18,7 @@ from features.contract import Contract, ContractError, EventId, Key, Timestamp
 from features.etl.ingest import ingest, replay, summary, total
 from features.etl.read import SourceError
 from features.source import Source
-from features.store.parquet import ParquetStore
+from tests.features.engines import Engine
 from tests.features.toys import (
     GOOD,
     NOW,
@@ -58,15 +58,10 @@ class Large(Contract):
 SMALL = "customer_id,at,size,kind\n"
 
 
-def reopened(store: ParquetStore, contract: type[Contract]) -> ParquetStore:
-    """The same directory under another contract."""
-    return opened(store.root.parent, Source(contract))
-
-
-def test_twice_is_once(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
+def test_twice_is_once(engine: Engine) -> None:
+    store = engine.open(SALE)
     content = sales(GOOD, changed(customer_id="8"), changed(pieces="0"), GOOD)
-    first, second = take(store, content), take(store, content, now=NOW + DAY)
+    first, second = engine.take(store, content), engine.take(store, content, now=NOW + DAY)
     assert (first.read, first.new, first.known, first.quarantined, first.batch) == (4, 3, 0, 1, 1)
     assert (second.read, second.new, second.known, second.quarantined, second.batch) == (4, 0, 3, 1, None)
     assert (len(stored(store)), len(store.quarantined()), len(store.batches())) == (3, 1, 1)
@@ -74,38 +69,40 @@ def test_twice_is_once(tmp_path: Path) -> None:
     assert total([first, second]).read == 8
 
 
-def test_overlapping_files_add_what_is_new(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
+def test_overlapping_files_add_what_is_new(engine: Engine) -> None:
+    store = engine.open(SALE)
     lines = [changed(customer_id=str(n)) for n in range(9)]
-    take(store, sales(*lines[:6]))
-    outcome = take(store, sales(*lines[3:]), name="other.csv")
+    engine.take(store, sales(*lines[:6]))
+    outcome = engine.take(store, sales(*lines[3:]), name="other.csv")
     assert (outcome.new, outcome.known) == (3, 3)
     assert {row["key"] for row in stored(store)} == {str(n) for n in range(9)}
 
 
-def test_ids_do_not_depend_on_the_order_or_spelling_of_rows(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    take(store, sales(GOOD, changed(customer_id="8")))
+def test_ids_do_not_depend_on_the_order_or_spelling_of_rows(engine: Engine) -> None:
+    store = engine.open(SALE)
+    engine.take(store, sales(GOOD, changed(customer_id="8")))
     respelled = changed(price="11.770", gift="TRUE", weight="15e-1", sold_at="2025-01-02 04:04:05+01:00")
-    outcome = take(store, sales(changed(customer_id="8"), respelled))
+    outcome = engine.take(store, sales(changed(customer_id="8"), respelled))
     assert (outcome.new, outcome.known) == (0, 2)
 
 
-def test_true_duplicates_in_one_file_are_as_many_events(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    assert take(store, sales(GOOD, GOOD)).new == 2
-    assert take(store, sales(GOOD)).new == 0
-    third = take(store, sales(GOOD, changed(customer_id="8"), GOOD, GOOD))
+def test_true_duplicates_in_one_file_are_as_many_events(engine: Engine) -> None:
+    store = engine.open(SALE)
+    assert engine.take(store, sales(GOOD, GOOD)).new == 2
+    assert engine.take(store, sales(GOOD)).new == 0
+    third = engine.take(store, sales(GOOD, changed(customer_id="8"), GOOD, GOOD))
     assert (third.new, third.known) == (2, 2)
     assert len({row["event_id"] for row in stored(store)}) == 4
 
 
-def test_other_content_under_a_taken_id_is_quarantined(tmp_path: Path) -> None:
-    store = opened(tmp_path, Source(Receipt, zone="UTC"))
+def test_other_content_under_a_taken_id_is_quarantined(engine: Engine) -> None:
+    store = engine.open(Source(Receipt, zone="UTC"))
     header = "receipt,customer_id,sold_at,price\n"
-    first = take(store, header + "r1,1,2025-01-01,5\nr1,1,2025-01-01,5.00\nr1,1,2025-01-01,6\nr2,1,2025-01-01,7\n")
+    first = engine.take(
+        store, header + "r1,1,2025-01-01,5\nr1,1,2025-01-01,5.00\nr1,1,2025-01-01,6\nr2,1,2025-01-01,7\n"
+    )
     assert (first.new, first.known, first.quarantined) == (2, 1, 1)
-    again = take(
+    again = engine.take(
         store, header + "r2,2,2025-01-01,7\nr1,1,2025-01-01,5\nr2,1,2025-01-02,7\nr2,1,2025-01-02,7\n", name="b.csv"
     )
     assert (again.new, again.known, again.quarantined) == (0, 1, 3)
@@ -116,115 +113,116 @@ def test_other_content_under_a_taken_id_is_quarantined(tmp_path: Path) -> None:
     ]
     assert all("'r" in row["reasons"][0] and row["reasons"][0].startswith("id:") for row in waiting)
     assert len({row["id"] for row in waiting}) == 4
-    assert take(store, header + "r2,2,2025-01-01,7\n", name="c.csv").batch is None
+    assert engine.take(store, header + "r2,2,2025-01-01,7\n", name="c.csv").batch is None
 
 
-def test_a_missing_value_is_other_content_than_a_value(tmp_path: Path) -> None:
+def test_a_missing_value_is_other_content_than_a_value(engine: Engine) -> None:
     class Noted(Contract):
         receipt: EventId
         customer_id: Key
         at: Timestamp
         size: int | None
 
-    store = opened(tmp_path, Source(Noted, zone="UTC"))
+    store = engine.open(Source(Noted, zone="UTC"))
     header = "receipt,customer_id,at,size\n"
-    take(store, header + "a,1,2025-01-01,\nb,1,2025-01-01,5\n")
-    outcome = take(store, header + "a,1,2025-01-01,5\nb,1,2025-01-01,\na,1,2025-01-01,\n", name="b.csv")
+    engine.take(store, header + "a,1,2025-01-01,\nb,1,2025-01-01,5\n")
+    outcome = engine.take(store, header + "a,1,2025-01-01,5\nb,1,2025-01-01,\na,1,2025-01-01,\n", name="b.csv")
     assert (outcome.new, outcome.known, outcome.quarantined) == (0, 1, 2)
     assert [row["size"] for row in stored(store)] == [None, 5]
 
 
-def test_when_a_row_was_known(tmp_path: Path) -> None:
+def test_when_a_row_was_known(engine: Engine) -> None:
     told = parse("2025-01-02T03:04:05Z")
     cases = [(0, False, NOW), (0, True, told), (3 * DAY, True, told + 3 * DAY), (9, False, NOW)]
     for number, (delay, backfill, expected) in enumerate(cases):
-        store = opened(tmp_path / str(number), Source(Sale, arrival_delay=delay))
-        store.root.parent.mkdir()
-        take(store, sales(GOOD), backfill=backfill)
+        own = replace(engine, name=f"{engine.name}_{number}", home=engine.home / str(number))
+        own.home.mkdir()
+        store = own.open(Source(Sale, arrival_delay=delay))
+        own.take(store, sales(GOOD), backfill=backfill)
         assert [row["ingested_at"] for row in stored(store)] == [expected]
-        take(store, sales(GOOD), now=NOW + DAY, backfill=backfill)
+        own.take(store, sales(GOOD), now=NOW + DAY, backfill=backfill)
         assert [row["ingested_at"] for row in stored(store)] == [expected]
 
 
 @pytest.mark.parametrize("backfill", [False, True])
-def test_a_source_that_says_when_it_learnt_of_a_row_is_believed(tmp_path: Path, backfill: bool) -> None:
-    store = opened(tmp_path, Source(Visit, arrival_delay=DAY))
+def test_a_source_that_says_when_it_learnt_of_a_row_is_believed(engine: Engine, backfill: bool) -> None:
+    store = engine.open(Source(Visit, arrival_delay=DAY))
     content = "customer_id,at,seen_at,amount,pages,kind,gift,weight\n1,2025-01-01T00:00:00Z,2025-01-03T00:00:00Z,,,,,\n"
-    take(store, content, backfill=backfill)
+    engine.take(store, content, backfill=backfill)
     assert [row["ingested_at"] for row in stored(store)] == [parse("2025-01-03T00:00:00Z")]
 
 
-def test_a_loosened_contract_takes_quarantined_rows_back_exactly_once(tmp_path: Path) -> None:
-    store = opened(tmp_path, Source(Small))
+def test_a_loosened_contract_takes_quarantined_rows_back_exactly_once(engine: Engine) -> None:
+    store = engine.open(Source(Small))
     rows = ["1,2025-01-01T00:00:00Z,5,a", "2,2025-01-01T00:00:00Z,50,a", "2,2025-01-01T00:00:00Z,50,a"]
     rows += ["3,2025-01-01T00:00:00Z,500,b", "4,2025-01-01T00:00:00Z,6,b"]
-    assert take(store, SMALL + "\n".join(rows)).quarantined == 4
+    assert engine.take(store, SMALL + "\n".join(rows)).quarantined == 4
     assert [outcome.new for outcome in replay(store, now=NOW)] == [0]
     assert len(store.batches()) == 1
-    loose = reopened(store, Large)
+    loose = engine.open(Source(Large))
     outcomes = replay(loose, now=NOW + DAY)
     assert [(o.read, o.new, o.quarantined) for o in outcomes] == [(4, 3, 1)]
     assert len(loose.quarantined()) == 1
     assert sorted(row["key"] for row in stored(loose)) == ["1", "2", "2", "4"]
     assert [o.new for o in replay(loose, now=NOW)] == [0]
-    again = take(loose, SMALL + "\n".join(rows))
+    again = engine.take(loose, SMALL + "\n".join(rows))
     assert (again.new, again.known, again.quarantined, again.batch) == (0, 4, 1, None)
     assert [b"3," in row["original"] for row in loose.quarantined()] == [True]
 
 
-def test_rows_of_a_file_taken_again_leave_quarantine_one_by_one(tmp_path: Path) -> None:
-    store = opened(tmp_path, Source(Small))
+def test_rows_of_a_file_taken_again_leave_quarantine_one_by_one(engine: Engine) -> None:
+    store = engine.open(Source(Small))
     twin = "2,2025-01-01T00:00:00Z,50,a\n"
-    take(store, SMALL + twin + twin)
-    loose = reopened(store, Large)
-    assert take(loose, SMALL + twin, name="one.csv").new == 1
+    engine.take(store, SMALL + twin + twin)
+    loose = engine.open(Source(Large))
+    assert engine.take(loose, SMALL + twin, name="one.csv").new == 1
     assert len(loose.quarantined()) == 1
     assert [o.new + o.known for o in replay(loose, now=NOW)] == [1]
-    assert take(loose, SMALL + twin + twin).quarantined == 0
+    assert engine.take(loose, SMALL + twin + twin).quarantined == 0
     assert (len(stored(loose)), loose.quarantined()) == (2, [])
 
 
-def test_a_tightened_contract_doubles_nothing(tmp_path: Path) -> None:
-    store = opened(tmp_path, Source(Small))
+def test_a_tightened_contract_doubles_nothing(engine: Engine) -> None:
+    store = engine.open(Source(Small))
     content = SMALL + "2,2025-01-01T00:00:00Z,50,a\n"
-    take(store, content)
-    replay(reopened(store, Large), now=NOW)
-    tight = reopened(store, Small)
+    engine.take(store, content)
+    replay(engine.open(Source(Large)), now=NOW)
+    tight = engine.open(Source(Small))
     for _ in range(2):
-        assert take(tight, content).batch is None
+        assert engine.take(tight, content).batch is None
     assert len(stored(tight)) == 1
 
 
-def test_a_bad_file_read_again_is_not_quarantined_again(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
+def test_a_bad_file_read_again_is_not_quarantined_again(engine: Engine) -> None:
+    store = engine.open(SALE)
     bad = changed(pieces="x")
-    assert take(store, sales(bad, bad)).quarantined == 2
-    assert take(store, sales(bad, bad), name="copy.csv").batch is None
-    assert take(store, sales(bad, bad, bad)).batch == 2
+    assert engine.take(store, sales(bad, bad)).quarantined == 2
+    assert engine.take(store, sales(bad, bad), name="copy.csv").batch is None
+    assert engine.take(store, sales(bad, bad, bad)).batch == 2
     assert len(store.quarantined()) == 3
 
 
-def test_the_same_bytes_under_another_header_are_another_row(tmp_path: Path) -> None:
+def test_the_same_bytes_under_another_header_are_another_row(engine: Engine) -> None:
     class Pair(Contract):
         customer_id: Key
         at: Timestamp
         size: Annotated[int, Field(ge=0, le=10)]
         weight: Annotated[int, Field(ge=0, le=99)]
 
-    store = opened(tmp_path, Source(Pair))
+    store = engine.open(Source(Pair))
     line = "1,2025-01-01T00:00:00Z,50,5\n"
-    assert take(store, "customer_id,at,size,weight\n" + line).quarantined == 1
-    assert take(store, "customer_id,at,weight,size\n" + line).new == 1
+    assert engine.take(store, "customer_id,at,size,weight\n" + line).quarantined == 1
+    assert engine.take(store, "customer_id,at,weight,size\n" + line).new == 1
     assert len(store.quarantined()) == 1
-    assert take(store, "customer_id,at,size,weight,more\n" + line).quarantined == 1
+    assert engine.take(store, "customer_id,at,size,weight,more\n" + line).quarantined == 1
     assert len(store.quarantined()) == 2
 
 
-def test_quarantine_says_which_contract_and_batch_a_row_failed(tmp_path: Path) -> None:
-    store = opened(tmp_path, Source(Small))
-    take(store, SMALL + "1,2025-01-01T00:00:00Z,50,a\n")
-    loose = reopened(store, Large)
-    take(loose, SMALL + "1,2025-01-01T00:00:00Z,500,a\n")
+def test_quarantine_says_which_contract_and_batch_a_row_failed(engine: Engine) -> None:
+    store = engine.open(Source(Small))
+    engine.take(store, SMALL + "1,2025-01-01T00:00:00Z,50,a\n")
+    loose = engine.open(Source(Large))
+    engine.take(loose, SMALL + "1,2025-01-01T00:00:00Z,500,a\n")
     assert [row["batch"] for row in loose.quarantined()] == [1, 2]
     assert len({batch.contract for batch in loose.batches()}) == 2
     assert [(b.rows, b.quarantined, b.header) for b in loose.batches()] == [
@@ -232,9 +230,9 @@ def test_quarantine_says_which_contract_and_batch_a_row_failed(tmp_path: Path) -
     ] * 2
 
 
-def test_a_batch_of_nothing_but_bad_rows_has_no_events(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    assert take(store, sales(changed(pieces="x"))).batch == 1
+def test_a_batch_of_nothing_but_bad_rows_has_no_events(engine: Engine) -> None:
+    store = engine.open(SALE)
+    assert engine.take(store, sales(changed(pieces="x"))).batch == 1
     assert set(map(len, store.events(1).values())) == {0}
 
 
@@ -287,10 +285,10 @@ def test_good_and_quarantined_rows_sum_to_the_input_whatever_it_is(content: byte
         assert len(store.quarantined()) == first.quarantined
 
 
-def test_a_pandas_frame_is_read_like_the_file_it_came_from(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    text = take(store, sales(GOOD))
-    frame = pd.read_csv(tmp_path / "file.csv", dtype={"customer_id": str})
+def test_a_pandas_frame_is_read_like_the_file_it_came_from(engine: Engine) -> None:
+    store = engine.open(SALE)
+    text = engine.take(store, sales(GOOD))
+    frame = pd.read_csv(engine.home / "file.csv", dtype={"customer_id": str})
     again = ingest(store, "events", frame, now=0)
     assert (again.read, again.new, again.known, again.quarantined) == (text.read, 0, text.new, 0)
     missing = ingest(store, "events", frame.assign(pieces=float("nan"), sold_at=None), now=0)
