@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features import clock
 from features.rows import Arrays
 from features.store.base import EventStore, Spine, StoreError
 from model.golden import Inputs
 from settings import HoldfastError
+from training.parts import Part, Parts
 from usecases import Absence, UseCase
 
-CONTENT = "holdfast.content"
 FORMAT = 1
 """Raised when the same events would give another training set."""
 
@@ -60,7 +57,9 @@ class Dataset:
 def label_times(usecase: UseCase, store: EventStore, as_of: int) -> list[int]:
     """Times at which labels are known by `as_of`, ascending, snapped to the use case's cadence.
 
-    Known is as far as the events reach: after the cadence in which the last one happened, an absence says nothing.
+    They are the latest such time, and before it the multiples of the label's `every` since the epoch: a new day moves
+    the latest one only. Known is as far as the events reach: after the cadence in which the last one happened, an
+    absence says nothing.
 
     Raises:
         StoreError: if the history is too short for a single one.
@@ -68,21 +67,22 @@ def label_times(usecase: UseCase, store: EventStore, as_of: int) -> list[int]:
     if not isinstance(usecase.label, Absence):
         return [as_of]
     label, cadence, (first, _), known = usecase.label, usecase.cadence, store.span(), _reach(usecase, store, as_of)
-    latest = clock.floor(known - label.horizon, cadence)
-    times = sorted(range(latest, first + label.first - 1, -max(clock.floor(label.every, cadence), cadence)))
-    if not times:
+    latest, earliest = clock.floor(known - label.horizon, cadence), first + label.first
+    if latest < earliest:
         raise StoreError(
             f"{usecase.name}: events begin at {clock.rfc3339(first)}, which leaves no label time with "
             f"{label.first // clock.DAY} days before and {label.horizon // clock.DAY} days after it by "
             f"{clock.rfc3339(known)}: ingest a longer history, or shorten what the label needs"
         )
-    return times
+    every = max(clock.floor(label.every, cadence), cadence)
+    return [*range(clock.floor(earliest - 1, every) + every, latest, every), latest]
 
 
-def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cache: Path) -> tuple[Dataset, bool]:
-    """The training set at these label times, and whether it came from `cache`, where it is kept by content.
+def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cache: Path) -> tuple[Dataset, int]:
+    """The training set at these label times, and how many of them came from `cache`, where each is kept by itself.
 
-    One whose label time is now is not kept: it will not be asked for again.
+    A label time is computed again when a batch came that has a part in it. One that is now is not kept: it will not be
+    asked for again.
 
     Raises:
         LeakageError: if a label time is not yet decided at `as_of`, or by the events that are there.
@@ -97,14 +97,19 @@ def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cac
                 f"{clock.rfc3339(known)}, as far as is known"
             )
     if not isinstance(usecase.label, Absence):
-        return _compute(usecase, store, times), False
-    name = _cache_name(usecase, store, times)
-    path = cache / f"{name}.parquet"
-    if path.exists():
-        return _read(usecase, path), True
-    dataset = _compute(usecase, store, times)
-    _write(dataset, path)
-    return dataset, False
+        return _assemble(usecase, [_compute(usecase, store, t) for t in times]), 0
+    kept, parts, found = Parts(cache), [], 0
+    for t in times:
+        name = _name(usecase, store, t, horizon)
+        part = kept.read(name)
+        if part is None:
+            part = _compute(usecase, store, t)
+            kept.write(name, part)
+        else:
+            found += 1
+        parts.append(part)
+    kept.sweep()
+    return _assemble(usecase, parts), found
 
 
 def frame(usecase: UseCase, store: EventStore, spine: Spine) -> Inputs:
@@ -146,65 +151,41 @@ def _reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
     return min(as_of, clock.floor(store.span()[1], usecase.cadence) + usecase.cadence)
 
 
-def _compute(usecase: UseCase, store: EventStore, times: list[int]) -> Dataset:
-    keys = [store.keys(t) for t in times]
-    if not sum(map(len, keys)):
-        raise StoreError(
-            f"{usecase.name}: nobody was known at any label time up to {clock.rfc3339(times[-1])}. If the events are "
-            "history, they were ingested without --backfill and count as known only since then: remove the use case's "
-            "directory under HOLDFAST_HOME and ingest them again with --backfill"
-        )
-    key = np.concatenate(keys)
-    t = np.concatenate([np.full(len(part), time, dtype=np.int64) for part, time in zip(keys, times, strict=True)])
-    spine = Spine(key, t)
+def _compute(usecase: UseCase, store: EventStore, t: int) -> Part:
+    """The examples of one label time: everyone who was known then."""
+    spine = Spine.at(store.keys(t), t)
     if isinstance(usecase.label, Absence):
         label = store.active(spine, usecase.label.horizon) == 0
     else:
         label = store.records(spine)[usecase.label.column].astype(np.bool_)
-    return _dataset(usecase, key, t, label, frame(usecase, store, spine))
+    return Part(spine.key, label, frame(usecase, store, spine))
 
 
-def _dataset(usecase: UseCase, key: Any, t: Any, label: Any, inputs: Inputs) -> Dataset:
-    features = usecase.features.evaluate(inputs.aggregates, inputs.attributes, inputs.request_time)
+def _assemble(usecase: UseCase, parts: list[Part]) -> Dataset:
+    key = np.concatenate([part.key for part in parts])
+    label = np.concatenate([part.label for part in parts])
+    t = np.concatenate([part.inputs.request_time for part in parts])
+    if not len(key):
+        raise StoreError(
+            f"{usecase.name}: nobody was known at any label time. If the events are history, they were ingested "
+            "without --backfill and count as known only since then: remove the use case's directory under "
+            "HOLDFAST_HOME and ingest them again with --backfill"
+        )
+    given = [part.inputs for part in parts]
+    aggregates = {name: np.concatenate([one.aggregates[name] for one in given]) for name in given[0].aggregates}
+    attributes = {name: np.concatenate([one.attributes[name] for one in given]) for name in given[0].attributes}
+    features = usecase.features.evaluate(aggregates, attributes, t)
     hashed = hashlib.sha256(usecase.features.fingerprint.encode())
     timed = isinstance(usecase.label, Absence)
     own = [features[name] for name in usecase.features.inputs]
     for values in [key, label, *([t] if timed else []), *own]:
         hashed.update("\0".join(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes())
-    return Dataset(key, t, label, inputs, features, hashed.hexdigest())
+    return Dataset(key, t, label, Inputs(aggregates, attributes, t), features, hashed.hexdigest())
 
 
-def _cache_name(usecase: UseCase, store: EventStore, times: list[int]) -> str:
-    parts = [FORMAT, usecase.features.fingerprint, repr(usecase.label), store.content(), times]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _write(dataset: Dataset, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"key": dataset.key, "t": dataset.t, "label": dataset.label}
-    columns |= {f"a.{name}": values for name, values in dataset.inputs.aggregates.items()}
-    columns |= {f"r.{name}": values for name, values in dataset.inputs.attributes.items()}
-    table = pa.table({n: pa.array(v.tolist() if v.dtype.kind == "U" else v) for n, v in columns.items()})
-    table = table.replace_schema_metadata({CONTENT: dataset.content})
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    pq.write_table(table, draft)
-    draft.rename(path)
-
-
-def _read(usecase: UseCase, path: Path) -> Dataset:
-    table = pq.read_table(path)
-    columns = {name: _array(table.column(name)) for name in table.column_names}
-    aggregates = {name[2:]: values for name, values in columns.items() if name.startswith("a.")}
-    attributes = {name[2:]: values for name, values in columns.items() if name.startswith("r.")}
-    inputs = Inputs(aggregates, attributes, columns["t"])
-    dataset = _dataset(usecase, columns["key"], columns["t"], columns["label"], inputs)
-    kept = (table.schema.metadata or {}).get(CONTENT.encode(), b"").decode()
-    if kept != dataset.content:
-        raise StoreError(f"{path} holds {dataset.content[:16]}, not the {kept[:16]} it was written with: delete it")
-    return dataset
-
-
-def _array(column: Any) -> np.ndarray[Any, Any]:
-    if pa.types.is_string(column.type):
-        return np.array(column.to_pylist(), dtype=np.str_)
-    return np.asarray(column.to_numpy())
+def _name(usecase: UseCase, store: EventStore, t: int, horizon: int) -> str:
+    """Of a part, by everything it is made of: the code, the label and the batches that are seen from t."""
+    tables = ("events", "records") if usecase.features.attributes is not None else ("events",)
+    batches = [(one.number, one.content) for one in store.relevant(t, horizon) if one.table in tables]
+    made_of = [FORMAT, usecase.features.fingerprint, repr(usecase.label), t, batches]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]

@@ -50,7 +50,8 @@ def test_label_windows_of_the_parts_do_not_overlap(days: list[int], horizon: int
 def test_a_trained_split_follows_its_label_times(pulse_ready: Ready) -> None:
     parts = split(pulse_ready.toy.usecase, pulse_ready.dataset)
     times = [sorted(set(part.t.tolist())) for part in (parts.train, parts.valid, parts.test)]
-    assert times == [pulse_ready.times[:3], pulse_ready.times[3:4], pulse_ready.times[4:]]
+    assert pulse_ready.times[5] - pulse_ready.times[4] < 30 * DAY  # so that one is in none
+    assert times == [pulse_ready.times[:3], pulse_ready.times[3:4], pulse_ready.times[5:]]
     for part in parts.parts().values():
         assert len(part.features["paid"]) == len(part.inputs) == len(part.key) == len(part)
 
