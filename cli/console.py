@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from training.progress import Step
 
 Json = typer.Option("--json", help="Print one JSON object on stdout; everything else goes to stderr.")
+Wide = typer.Option("--engine", help="What answers wide questions; default: what keeps the events.")
+Master = typer.Option("--master", help="Spark's master: local[*] (default), spark://HOST:PORT, k8s://URL.")
 
 
 class Out:

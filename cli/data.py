@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from cli.console import Json, Out, table
-from cli.workspace import Workspace
+from cli.console import Json, Master, Out, Wide, table
+from cli.workspace import Engine, Workspace
 from features import clock
 from features.etl import ingest as etl
 from features.etl.fetch import fetch
@@ -142,10 +142,12 @@ def replay_command(usecase: UseCaseOption = None, backfill: Backfill = False, as
 def materialize(
     usecase: UseCaseOption = None,
     full: Annotated[bool, typer.Option("--full", help="Everyone, also who has not changed.")] = False,
+    engine: Annotated[Engine, Wide] = None,
+    master: Annotated[str | None, Master] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the online rows to now, snapped to the cadence: of those whose aggregates changed, or of everyone."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
+    out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
     with out.progress() as progress:
         outcome = workspace.materialize(full=full, progress=progress)
     as_of = clock.rfc3339(outcome.now.as_of)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli import parity as parity_module
 from cli import skew as skew_module
-from cli.console import Json, Out, table
+from cli.console import Json, Master, Out, Wide, table
 from cli.run import run as run_module
-from cli.workspace import Workspace
+from cli.workspace import Engine, Workspace
 from features import clock
 from training.card import TITLES
 from training.dataset import build, label_times
 from training.progress import Step
+
+if TYPE_CHECKING:
+    from training.fit import Boosting
 
 AsJson = Annotated[bool, Json]
 Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your own.")]
@@ -24,12 +28,18 @@ Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your ow
 def train(
     usecase: Name,
     algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two to store.")] = "xgboost",
+    engine: Annotated[Engine, Wide] = None,
+    master: Annotated[str | None, Master] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on everything known now, measure it on held-out data, and store it."""
-    from training.train import train as train_module  # late, with scikit-learn: the other commands start in a second
+    """Train a model on everything known now, measure it on held-out data, and store it.
 
-    out, workspace = _prepared(usecase, as_json)
+    With `--engine spark`, executors compute the training set and fit the trees together.
+    """
+    from training.fit import boosted  # late, with scikit-learn: the other commands start in a second
+    from training.train import train as train_module
+
+    out, workspace = _prepared(usecase, as_json, engine, master)
     parent = workspace.registry.alias(usecase)
     with out.progress() as progress:
         trained = train_module(
@@ -39,6 +49,7 @@ def train(
             cache=workspace.cache,
             algorithm=algorithm,
             parent=parent,
+            trees=boosted if engine != "spark" else _distributed(workspace),
             progress=progress,
         )
     for line in trained.proof:
@@ -102,8 +113,16 @@ def run(
     out.result(run_module(Workspace.open(), out, port, stay=stay))
 
 
-def _prepared(usecase: str, as_json: bool) -> tuple[Out, Workspace]:
-    out, workspace = Out(as_json), Workspace.open(usecase)
+def _distributed(workspace: Workspace) -> Boosting:
+    from features.store.spark import SparkStore
+    from training.distributed import boosted
+
+    assert isinstance(workspace.events, SparkStore)  # noqa: S101  # the workspace was opened with a master
+    return partial(boosted, workspace.events)
+
+
+def _prepared(usecase: str, as_json: bool, engine: Engine = None, master: str | None = None) -> tuple[Out, Workspace]:
+    out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
     for step, line in workspace.prepare():
         out.proved(step, line)
     return out, workspace

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import settings as holdfast_settings
 import usecases
@@ -19,11 +20,13 @@ from model import gate
 from model import store as model_store
 from model.gate import GateRefused
 from model.registry import CHAMPION, Registry
-from settings import Settings
+from settings import Settings, redacted
 from training.progress import Step
 from usecases import UseCase
 
 ROOT = Path(__file__).parent.parent
+Engine = Literal["duckdb", "spark"] | None
+"""What answers wide questions; None is what the events' URL says: DuckDB over Parquet, or the database itself."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,27 @@ class Workspace:
 
     settings: Settings
     usecase: UseCase
+    spark: str | None = None
+    """The Spark master that answers wide questions; None leaves them to the event store."""
 
     @staticmethod
-    def open(name: str | None = None) -> Workspace:
-        """The use case of that name, or of HOLDFAST_USECASE.
+    def open(name: str | None = None, *, engine: Engine = None, master: str | None = None) -> Workspace:
+        """The use case of that name, or of HOLDFAST_USECASE; `engine` answers its wide questions.
 
         Raises:
             SettingsError, UseCaseError: if it cannot be had.
+            StoreError: if the engine does not go with the master or with the event store.
         """
         settings = holdfast_settings.load()
-        return Workspace(settings, usecases.load(name or settings.usecase, settings.usecases))
+        usecase = usecases.load(name or settings.usecase, settings.usecases)
+        if master is not None and engine != "spark":
+            raise StoreError(f"--master {master} is Spark's: say --engine spark too")
+        if engine == "duckdb" and settings.events_url is not None and not settings.events_url.startswith("file:"):
+            raise StoreError(
+                f"HOLDFAST_EVENTS_URL={redacted(settings.events_url)} answers for itself, without DuckDB: leave "
+                "--engine out, or say --engine spark"
+            )
+        return Workspace(settings, usecase, (master or "local[*]") if engine == "spark" else None)
 
     @property
     def home(self) -> Path:
@@ -65,14 +79,19 @@ class Workspace:
 
     @cached_property
     def events(self) -> EventStore:
-        """The event store."""
-        return open_events(
+        """The event store, where `spark` is set with Spark to answer wide questions."""
+        store = open_events(
             self.settings.events_url,
             self.home,
             self.usecase.features,
             self.usecase.sources,
             name=self.usecase.name,
         )
+        if self.spark is None:
+            return store
+        from features.store.spark import SparkStore, session  # late: an extra, and Java
+
+        return SparkStore(store, self.usecase.features, session(self.spark), self.home / "spark")
 
     @cached_property
     def registry(self) -> Registry:

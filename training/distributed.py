@@ -8,14 +8,13 @@ good, and the same ones again for the same rows and number of workers.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from xgboost.spark import SparkXGBClassifier
 
 from features.featureset import FeatureSet
-from features.store.spark import told
+from features.store.spark import SparkStore, told
 from model.estimators import Boosted
 from model.numeric import Floats
 from training.fit import PARAMETERS, PATIENCE, ROUNDS, Labels, finished
@@ -25,11 +24,15 @@ ROWS = 1_000
 
 
 def boosted(
-    spark: Any, features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels
+    store: SparkStore, features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels
 ) -> Boosted:
-    """As `fit.boosted`, by as many workers as `spark`, a session, runs tasks at a time."""
+    """As `fit.boosted`, by as many workers as the store's session runs tasks at a time.
+
+    Raises:
+        StoreError: if Spark fails.
+    """
     logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-    rows = np.concatenate([matrix, valid])
+    spark, rows = store.session, np.concatenate([matrix, valid])
     workers = max(1, min(spark.sparkContext.defaultParallelism, len(rows) // ROWS))
     table = pa.table(
         {

@@ -42,9 +42,10 @@ def train(
     cache: Path,
     algorithm: str = Boosted.algorithm,
     parent: str | None = None,
+    trees: fit.Boosting = fit.boosted,
     progress: Step = lambda *_: None,
 ) -> Trained:
-    """Train a use case on everything known at `as_of` (microseconds) and store the artefact.
+    """Train a use case on everything known at `as_of` (microseconds) and store the artefact; `trees` fits the trees.
 
     The same events, code and settings give the same `content_digest`; a model that is in the store is not stored again.
 
@@ -59,14 +60,14 @@ def train(
     parts = split(usecase, dataset)
     proof = [
         f"training set {dataset.content[:16]}: {len(dataset):,} examples at {len(times)} label time(s)"
-        f"{', from the cache' if cached else ''}"
+        f"{f', {cached} of them from the cache' if cached else ''}"
         f"{f'; {compared:,} rows unchanged with the future hidden' if compared else ''}"
     ]
     matrices = {name: (usecase.features.matrix(p.features), p.label) for name, p in parts.parts().items()}
     scorers: dict[str, Scorer] = {}
     for step, name in enumerate((Boosted.algorithm, Linear.algorithm), start=1):
         progress(f"fit {name}", step, 5)
-        scorers[name] = fit.scorer(name, usecase, matrices["train"], matrices["valid"])
+        scorers[name] = fit.scorer(name, usecase, matrices["train"], matrices["valid"], trees)
     progress("measure", 3, 5)
     measured = _measure(scorers[algorithm], scorers[Linear.algorithm], parts.test)
     proof.append(f"test on {len(parts.test):,} examples: {_said(measured, 'model')}; {_said(measured, 'logistic')}")
@@ -163,7 +164,9 @@ def _same(name: str, content: str) -> Manifest | None:
 
 def _parameters(scorer: Scorer) -> dict[str, Any]:
     if isinstance(scorer.model, Boosted):
-        return {**fit.PARAMETERS, "trees": scorer.model.booster.num_boosted_rounds(), "patience": fit.PATIENCE}
+        booster, workers = scorer.model.booster, scorer.model.booster.attr("workers")
+        together = {"workers": int(workers)} if workers else {}
+        return {**fit.PARAMETERS, "trees": booster.num_boosted_rounds(), "patience": fit.PATIENCE, **together}
     return {"C": fit.PENALTY, "penalty": "l2"}
 
 
