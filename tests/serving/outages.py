@@ -1,0 +1,45 @@
+"""Online stores on servers of their own, which a test may stop, freeze and start again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from benchmarks import servers
+from benchmarks.servers import Server
+from cli.workspace import Workspace
+
+KINDS = ("redis", "postgresql")
+
+
+@contextmanager
+def filled(kind: str, workspace: Workspace) -> Iterator[Server]:
+    """A server with the use case's online rows and events in it."""
+    with getattr(servers, kind)() as server:
+        there = at(workspace, server.url)
+        with closing(there.online()) as online:
+            online.migrate()
+        there.materialize()
+        yield server
+
+
+def at(workspace: Workspace, url: str, **changed: object) -> Workspace:
+    """The same use case with its online store there."""
+    return Workspace(workspace.settings.model_copy(update={"online_url": url, **changed}), workspace.usecase)
+
+
+def empty(server: Server) -> str:
+    """A database of the same server in which there is nothing."""
+    return server.url.rpartition("/")[0] + ("/1" if server.url.startswith("redis") else "/template1")
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"it did not come about in {seconds} s")
+        time.sleep(0.01)

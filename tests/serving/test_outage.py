@@ -1,0 +1,177 @@
+"""A real `bentoml serve` while its online store's server stops, freezes and comes back, under traffic."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.servers import Server
+from cli.server import serve
+from cli.workspace import Workspace
+from tests.serving.outages import KINDS, filled, until
+
+ONE = {"customer_id": "1"}
+TWO = {"rows": [{"customer_id": "1"}, {"customer_id": "nobody"}]}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest, cdnow: Workspace) -> Iterator[Server]:
+    """The online store's server."""
+    with filled(request.param, cdnow) as server:
+        yield server
+
+
+def samples(client: httpx.Client) -> dict[str, float]:
+    """Holdfast's metrics, each by its name and labels as they are written."""
+    answer = client.get("/metrics")
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    return {
+        sample.name.removeprefix("holdfast_online_") + "".join(f" {value}" for value in sample.labels.values()): value
+        for family in text_string_to_metric_families(answer.text)
+        for sample, value in ((sample, sample.value) for sample in family.samples)
+        if sample.name.startswith("holdfast_online_")
+    }
+
+
+class Traffic:
+    """Requests without end from a few threads; every answer is kept."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.answers, self.over = url, list[httpx.Response](), False
+
+    def run(self, path: str, body: dict[str, Any]) -> None:
+        """One thread's requests."""
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while not self.over:
+                self.answers.append(client.post(path, json=body))
+
+    def until(self, status: int, degraded: bool, count: int = 10) -> None:
+        """Wait until single predictions were answered so that many times from now on."""
+        start = len(self.answers)
+        until(
+            lambda: (
+                sum(
+                    answer.status_code == status and answer.json().get("degraded", False) is degraded
+                    for answer in self.answers[start:]
+                    if answer.url.path == "/v1/predict"
+                )
+                >= count
+            )
+        )
+
+
+@contextmanager
+def traffic(url: str) -> Iterator[Traffic]:
+    """Traffic while the block runs; an error of a thread is raised at its end."""
+    running = Traffic(url)
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(running.run, *what) for what in (("/v1/predict", ONE), ("/v1/predict/bulk", TWO)) * 2]
+        try:
+            yield running
+        finally:
+            running.over = True
+    for one in asked:
+        one.result()
+
+
+@pytest.mark.parametrize("policy", ["refuse", "cold-start"])
+def test_an_outage_under_traffic_is_told_and_ends_by_itself(
+    policy: str, cdnow: Workspace, store: Server, tmp_path: Path
+) -> None:
+    cold = policy == "cold-start"
+    log = tmp_path / "serve.log"
+    environ = {"HOLDFAST_ONLINE_URL": store.url, "HOLDFAST_ONLINE_DOWN": policy}
+    with serve(environ, log=log) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        right = client.post("/v1/predict", json=ONE).json()["probability"]
+        unknown = client.post("/v1/predict", json={"customer_id": "nobody"}).json()["probability"]
+        before = samples(client)
+        assert (before["up"], before["failures_total unreachable"], before["rows_total degraded"]) == (1, 0, 0)
+        assert (before["rows_total known"], before["rows_total unknown"]) == (1, 1)
+        assert before["as_of_timestamp_seconds"] == cdnow.as_of / 1e6
+        assert before["age_seconds"] == 0
+        with traffic(server.url) as running:
+            running.until(200, degraded=False)
+            store.stop(signal.SIGQUIT if "postgresql" in store.url else signal.SIGKILL)
+            running.until(200 if cold else 503, degraded=cold)
+            ready = client.get("/readyz")
+            assert client.get("/livez").status_code == 200
+            during = samples(client)
+            store.start()
+            running.until(200, degraded=False)
+        assert client.get("/readyz").json()["degraded"] is False
+        after = samples(client)
+        last = client.post("/v1/predict", json=ONE).json()
+    assert (last["probability"], last["known"], last["degraded"]) == (right, True, False)
+    assert (ready.status_code, ready.json().get("degraded")) == ((200, True) if cold else (503, None))
+    assert "127.0.0.1" in ready.json()["problems"][0]
+    assert (during["up"], after["up"]) == (0, 1)
+    assert during["failures_total unreachable"] > 0
+    assert during["failures_total skipped"] > 0
+    assert (during["rows_total degraded"] > 0) == cold
+    assert after["read_seconds_count materialized"] > before["read_seconds_count materialized"]
+    told = {answer.status_code for answer in running.answers}
+    assert told == ({200} if cold else {200, 503})
+    for answer in running.answers:
+        body = answer.json()
+        if answer.status_code == 503:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["retry-after"]
+            assert "online store: " in body["problems"][0]
+            continue
+        for one in body.get("predictions", [body]):
+            known = one["customer_id"] == "1" and not one["degraded"]
+            assert (one["known"], one["probability"]) == (known, right if known else unknown)
+    words = log.read_text()
+    assert "online store: it answers again" in words
+    assert words.count("online store: ") < 20
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_frozen_store_holds_up_nobody_who_does_not_ask_it(store: Server, tmp_path: Path) -> None:
+    assert store.process is not None
+    environ = {"HOLDFAST_ONLINE_URL": store.url, "HOLDFAST_ONLINE_TIMEOUT_MS": "60000"}
+    with (
+        serve(environ, log=tmp_path / "serve.log") as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        right = client.post("/v1/predict", json=ONE).json()["probability"]
+        store.process.send_signal(signal.SIGSTOP)
+        try:
+            asked = [threads.submit(httpx.post, f"{server.url}/v1/predict", json=ONE, timeout=60) for _ in range(4)]
+            for path in ("/livez", "/metrics", "/docs.json") * 5:
+                assert client.get(path).status_code == 200
+            assert client.post("/v1/predict", json={"customer_id": 1}).status_code == 422
+            assert not any(one.done() for one in asked)
+        finally:
+            store.process.send_signal(signal.SIGCONT)
+        assert [one.result().json()["probability"] for one in asked] == [right] * 4
+
+
+def test_metrics_have_no_labels_that_grow(cdnow_http: httpx.Client) -> None:
+    for key in ("1", "2", "someone else"):
+        cdnow_http.post("/v1/predict", json={"customer_id": key})
+        cdnow_http.get(f"/{key}")
+    families = list(text_string_to_metric_families(cdnow_http.get("/metrics").text))
+    labels = {
+        (name, value)
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith("holdfast_")
+        for name, value in sample.labels.items()
+        if name != "le"
+    }
+    assert labels == {
+        ("how", "materialized"),
+        *(("outcome", outcome) for outcome in ("known", "unknown", "degraded")),
+        *(("reason", reason) for reason in ("unreachable", "skipped", "unusable")),
+    }
+    assert {family.name for family in families} >= {"process_cpu_seconds", "process_resident_memory_bytes"}
