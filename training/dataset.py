@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from features import clock
+from features.featureset import FeatureSet
 from features.rows import Arrays
-from features.store.base import EventStore, Spine, StoreError
+from features.store.base import EventStore, Lookup, Spine, StoreError
 from model.golden import Inputs
 from settings import HoldfastError
 from training.parts import Part, Parts
@@ -103,11 +105,14 @@ def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cac
         name = _name(usecase, store, t, horizon)
         part = kept.read(name)
         if part is None:
-            part = _compute(usecase, store, t)
+            part, features = _compute(usecase, store, t)
             kept.write(name, part)
         else:
             found += 1
-        parts.append(part)
+            features = usecase.features.evaluate(
+                part.inputs.aggregates, part.inputs.attributes, part.inputs.request_time
+            )
+        parts.append((part, features))
     kept.sweep()
     return _assemble(usecase, parts), found
 
@@ -151,17 +156,25 @@ def _reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
     return min(as_of, clock.floor(store.span()[1], usecase.cadence) + usecase.cadence)
 
 
-def _compute(usecase: UseCase, store: EventStore, t: int) -> Part:
-    """The examples of one label time: everyone who was known then."""
+def _compute(usecase: UseCase, store: EventStore, t: int) -> tuple[Part, Arrays]:
+    """The examples of one label time, everyone who was known then, and their features, made where the store is."""
     spine = Spine.at(store.keys(t), t)
     if isinstance(usecase.label, Absence):
         label = store.active(spine, usecase.label.horizon) == 0
     else:
         label = store.records(spine)[usecase.label.column].astype(np.bool_)
-    return Part(spine.key, label, frame(usecase, store, spine))
+    own = usecase.features
+    features = store.transform(spine, partial(_evaluate, own), records=own.attributes is not None)
+    aggregates = {aggregate.name: features[aggregate.name] for aggregate in own.aggregates}
+    return Part(spine.key, label, Inputs(aggregates, {name: features[name] for name in own.fields}, spine.t)), features
 
 
-def _assemble(usecase: UseCase, parts: list[Part]) -> Dataset:
+def _evaluate(features: FeatureSet, _: np.ndarray[Any, Any], found: Lookup, records: Arrays) -> Arrays:
+    return features.evaluate(found.aggregates, records, found.as_of)
+
+
+def _assemble(usecase: UseCase, computed: list[tuple[Part, Arrays]]) -> Dataset:
+    parts = [part for part, _ in computed]
     key = np.concatenate([part.key for part in parts])
     label = np.concatenate([part.label for part in parts])
     t = np.concatenate([part.inputs.request_time for part in parts])
@@ -171,16 +184,15 @@ def _assemble(usecase: UseCase, parts: list[Part]) -> Dataset:
             "without --backfill and count as known only since then: remove the use case's directory under "
             "HOLDFAST_HOME and ingest them again with --backfill"
         )
-    given = [part.inputs for part in parts]
-    aggregates = {name: np.concatenate([one.aggregates[name] for one in given]) for name in given[0].aggregates}
-    attributes = {name: np.concatenate([one.attributes[name] for one in given]) for name in given[0].attributes}
-    features = usecase.features.evaluate(aggregates, attributes, t)
+    features = {name: np.concatenate([one[name] for _, one in computed]) for name in computed[0][1]}
+    aggregates = {aggregate.name: features[aggregate.name] for aggregate in usecase.features.aggregates}
+    inputs = Inputs(aggregates, {name: features[name] for name in usecase.features.fields}, t)
     hashed = hashlib.sha256(usecase.features.fingerprint.encode())
     timed = isinstance(usecase.label, Absence)
     own = [features[name] for name in usecase.features.inputs]
     for values in [key, label, *([t] if timed else []), *own]:
         hashed.update("\0".join(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes())
-    return Dataset(key, t, label, Inputs(aggregates, attributes, t), features, hashed.hexdigest())
+    return Dataset(key, t, label, inputs, features, hashed.hexdigest())
 
 
 def _name(usecase: UseCase, store: EventStore, t: int, horizon: int) -> str:
