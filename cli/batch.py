@@ -15,9 +15,9 @@ from batch.run import begun
 from batch.run import score as run
 from batch.score import Scoring
 from batch.sink import Sink
-from cli.console import Json, Out
+from cli.console import Json, Master, Out, Wide
 from cli.modelling import Name
-from cli.workspace import Workspace
+from cli.workspace import Engine, Workspace
 from features import clock
 from model import store as model_store
 from model.registry import CHAMPION
@@ -43,10 +43,12 @@ def score(
         float,
         typer.Option(min=0, max=1, help="Share of rows that may lack a score; they are kept apart."),
     ] = 0.0,
+    engine: Annotated[Engine, Wide] = None,
+    master: Annotated[str | None, Master] = None,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Score everyone known at a time; the same command again takes up what was interrupted."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
+    out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
     sink = _sink(out_directory, to, workspace.usecase.key)
     tag = workspace.registry.resolve(model or f"{usecase}@{CHAMPION}")
     scoring = Scoring.of(usecase, model_store.path(tag), workspace.settings.usecases)
