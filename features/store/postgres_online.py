@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -261,6 +261,8 @@ class PostgresOnline:
                 yield connection
             finally:
                 self._writer = None
+                with suppress(psycopg.Error):  # then the lock goes with the connection, a moment later
+                    connection.execute("SELECT pg_advisory_unlock_all()")
 
     def _lock(self, connection: psycopg.Connection) -> None:
         taken, holder = (

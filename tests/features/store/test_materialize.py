@@ -1,0 +1,132 @@
+"""Materialization of who changed gives what one of everyone would, whatever came before; rows never lie meanwhile."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.servers import Server
+from features.aggregates import Aggregate
+from features.featureset import FeatureSet
+from features.source import Source
+from features.store.base import Materialized, OnlineStore, Spine, StoreError
+from features.store.materialize import Outcome, materialize
+from features.store.parquet import ParquetStore
+from features.store.sqlite import SQLiteStore
+from tests.features.store.places import Place
+from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, oracle, same
+from tests.features.toys import Row, Visit, feature_set, lay
+
+ASKED = [*KEYS, *UNKNOWN]
+
+
+@dataclass(frozen=True)
+class Run:
+    """New events, then a materialization to `t`, in parts of one key, that fails after so many parts, if it does."""
+
+    events: list[Row]
+    t: int
+    full: bool
+    fails_after: int | None
+
+
+RUNS = st.lists(
+    st.builds(
+        Run, ROWS.filter(bool) | st.just([]), TIMES, st.just(False) | st.booleans(), st.none() | st.integers(0, 3)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+class FailedError(Exception):
+    """As if the machine had."""
+
+
+def failing(after: int | None) -> Callable[[int, int], None]:
+    """Told of each part that is done; fails at one of them."""
+    done = count()
+
+    def progress(*_: int) -> None:
+        if next(done) == after:
+            raise FailedError
+
+    return progress
+
+
+def replay(home: Path, online: OnlineStore, features: FeatureSet, runs: Sequence[Run]) -> None:
+    """Every run that ends leaves what a full one would; after one that fails each row is true for its as_of."""
+    offline = ParquetStore(home / "store", features, {"events": Source(Visit)})
+    history: list[Row] = []
+    before: list[Row] = []
+    for number, run in enumerate(runs):
+        if run.events:
+            new = [replace(row, event_id=f"{number}-{row.event_id}") for row in run.events]
+            lay(home, len(offline.batches()) + 1, new)
+            history = history + new
+
+        try:
+            outcome = materialize(offline, online, run.t, full=run.full, size=1, progress=failing(run.fails_after))
+        except FailedError:
+            honest(online, features, (before, history))
+            continue
+        before = history
+        same(online.read(ASKED), oracle(features.aggregates, history, Spine.at(ASKED, run.t)))
+        known = len(offline.keys(run.t))
+        assert outcome.now == online.as_of() == Materialized(run.t, len(offline.batches()), known)
+        assert materialize(offline, online, run.t) == Outcome(0, False, outcome.now)
+    materialize(offline, online, runs[-1].t)
+    same(online.read(ASKED), oracle(features.aggregates, history, Spine.at(ASKED, runs[-1].t)))
+
+
+def honest(online: OnlineStore, features: FeatureSet, histories: tuple[list[Row], list[Row]]) -> None:
+    """Each row is what the oracle says for the row's own as_of, by the events of before or those of now."""
+    with suppress(StoreError):  # nothing was materialized before either
+        found = online.read(ASKED)
+        told = [oracle(features.aggregates, history, Spine(np.array(ASKED), found.as_of)) for history in histories]
+        for place in range(len(ASKED)):
+            row = found.take(np.array([place]))
+            matches = []
+            for one in told:
+                with suppress(AssertionError):
+                    same(row, one.take(np.array([place])))
+                    matches.append(one)
+            assert matches, (ASKED[place], row, told)
+
+
+@settings(max_examples=40, deadline=None)
+@given(AGGREGATES, RUNS)
+def test_who_changed_and_everyone_come_to_the_same(aggregates: list[Aggregate], runs: list[Run]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        features = feature_set(Visit, *aggregates)
+        online = SQLiteStore(Path(directory) / "online.sqlite", features)
+        try:
+            replay(Path(directory), online, features, runs)
+        finally:
+            online.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "redis"])
+@settings(max_examples=10, deadline=None)
+@given(aggregates=AGGREGATES, runs=RUNS)
+def test_on_servers_too(
+    postgresql: Server, redis: Server, kind: str, aggregates: list[Aggregate], runs: list[Run]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        features = feature_set(Visit, *aggregates)
+        place = Place(kind, Path(directory), {"postgresql": postgresql, "redis": redis}[kind], f"replay_{kind}")
+        online = place.open(features)
+        try:
+            online.clear()
+            replay(Path(directory), online, features, runs)
+        finally:
+            online.close()
