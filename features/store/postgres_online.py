@@ -12,10 +12,12 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from features.contract import SYSTEM, columns
@@ -24,10 +26,13 @@ from features.store import plain
 from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
 from settings import redacted
 
+T = TypeVar("T")
 _MOST = 500
 """Keys computed in one on-read statement; more keys are several statements."""
 _PATIENCE = 10
 """Seconds that a writer waits for a connection, and for readers of a table it replaces."""
+_GRACE = 0.1
+"""Seconds that a server has, beyond a read's time, to say itself that the read took too long."""
 _TEXT = 'text COLLATE "C"'
 
 
@@ -82,6 +87,7 @@ class PostgresOnline:
         self.pool = ConnectionPool(
             url,
             kwargs=self._kwargs("holdfast") | {"connect_timeout": 2, "tcp_user_timeout": round(timeout * 1000)},
+            connection_class=_Reader,
             configure=self._configure,
             min_size=1,
             max_size=pool,
@@ -294,7 +300,8 @@ class PostgresOnline:
             "cursor_factory": psycopg.RawCursor,  # $1 as the server reads it: a % in a category stays a %
         }
 
-    def _configure(self, connection: psycopg.Connection) -> None:
+    def _configure(self, connection: _Reader) -> None:
+        connection.patience = self.timeout + _GRACE
         connection.execute(f"SET statement_timeout = {round(self.timeout * 1000)}; SET jit = off")
 
     def _ask(self, sql: str, *bound: Any) -> list[tuple[Any, ...]]:
@@ -304,8 +311,8 @@ class PostgresOnline:
                 with self.pool.connection() as connection:
                     try:
                         return connection.execute(sql, bound, prepare=True, binary=True).fetchall()
-                    except psycopg.OperationalError:
-                        if not connection.closed:
+                    except psycopg.OperationalError as error:
+                        if not connection.closed or isinstance(error, errors.QueryCanceled):
                             raise
             raise PoolTimeout("every connection was lost")
 
@@ -339,6 +346,27 @@ class PostgresOnline:
 
     def _rows(self, fingerprint: str) -> str:
         return self._named(f"rows_{fingerprint[:16]}")
+
+
+class _Reader(psycopg.Connection):
+    """A connection that gives up on a server that says nothing at all; statement_timeout is the server's to keep."""
+
+    patience: float | None = None
+    """Seconds, None for ever."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """What the protocol's step gives.
+
+        Raises:
+            QueryCanceled: where it took too long; the connection is closed, for its answer may still come.
+        """
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if self.closed or self.info.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.close()
+            raise errors.QueryCanceled("it said nothing") from error
 
 
 def _copy(connection: psycopg.Connection, target: str, rows: Iterable[tuple[Any, ...]]) -> None:

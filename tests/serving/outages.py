@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+import psycopg
 import pytest
 
 from benchmarks import servers
@@ -34,6 +37,24 @@ def at(workspace: Workspace, url: str, **changed: object) -> Workspace:
 def empty(server: Server) -> str:
     """A database of the same server in which there is nothing."""
     return server.url.rpartition("/")[0] + ("/1" if server.url.startswith("redis") else "/template1")
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """Whoever answers is stopped where it is, and its kernel goes on saying that the connection lives."""
+    processes = [server.process.pid] if server.process else []
+    if server.url.startswith("postgresql"):
+        with psycopg.connect(server.url) as connection:
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast'")
+            processes = [pid for (pid,) in found]
+    assert processes
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:

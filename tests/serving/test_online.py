@@ -22,7 +22,7 @@ from model import store as model_store
 from serving.core import Core
 from serving.errors import NotReady
 from serving.online import Breaker, Skipped
-from tests.serving.outages import KINDS, at, empty, filled, until
+from tests.serving.outages import KINDS, at, empty, filled, frozen, until
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -160,6 +160,19 @@ def test_many_threads_through_an_outage_get_right_answers_or_none(cdnow: Workspa
             right = ask(core, str(number))
             assert answers.result()
             assert all(answer == right for answer in answers.result())
+
+
+@pytest.mark.parametrize("read", ["materialized", "on-read"])
+def test_a_server_that_freezes_in_the_middle_costs_a_time_out_and_no_more(
+    read: str, cdnow: Workspace, server: Server
+) -> None:
+    with core_at(cdnow, server.url, online_timeout_ms=200, online_read=read) as core, ThreadPoolExecutor(1) as thread:
+        before = ask(core)
+        with frozen(server):
+            assert thread.submit(refused, core).result(30)
+            assert metric("up") == 0
+        until(lambda: not refused(core))
+        assert ask(core) == before
 
 
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.servers import Server
 from cli.server import serve
 from cli.workspace import Workspace
-from tests.serving.outages import KINDS, filled, until
+from tests.serving.outages import KINDS, filled, frozen, until
 
 ONE = {"customer_id": "1"}
 TWO = {"rows": [{"customer_id": "1"}, {"customer_id": "nobody"}]}
@@ -134,9 +134,7 @@ def test_an_outage_under_traffic_is_told_and_ends_by_itself(
     assert words.count("online store: ") < 20
 
 
-@pytest.mark.parametrize("store", ["redis"], indirect=True)
 def test_a_frozen_store_holds_up_nobody_who_does_not_ask_it(store: Server, tmp_path: Path) -> None:
-    assert store.process is not None
     environ = {"HOLDFAST_ONLINE_URL": store.url, "HOLDFAST_ONLINE_TIMEOUT_MS": "60000"}
     with (
         serve(environ, log=tmp_path / "serve.log") as server,
@@ -144,15 +142,12 @@ def test_a_frozen_store_holds_up_nobody_who_does_not_ask_it(store: Server, tmp_p
         ThreadPoolExecutor(4) as threads,
     ):
         right = client.post("/v1/predict", json=ONE).json()["probability"]
-        store.process.send_signal(signal.SIGSTOP)
-        try:
+        with frozen(store):
             asked = [threads.submit(httpx.post, f"{server.url}/v1/predict", json=ONE, timeout=60) for _ in range(4)]
             for path in ("/livez", "/metrics", "/docs.json") * 5:
                 assert client.get(path).status_code == 200
             assert client.post("/v1/predict", json={"customer_id": 1}).status_code == 422
             assert not any(one.done() for one in asked)
-        finally:
-            store.process.send_signal(signal.SIGCONT)
         assert [one.result().json()["probability"] for one in asked] == [right] * 4
 
 
