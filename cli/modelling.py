@@ -76,11 +76,22 @@ def evaluate(usecase: Name, as_json: AsJson = False) -> None:
     out.result(measured)
 
 
-def parity(usecase: Name, as_json: AsJson = False) -> None:
-    """Score every customer by every path; exit 1 at the first differing bit."""
+def parity(
+    usecase: Name,
+    engines: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Also spark, postgresql://... or redis://...; may be repeated.", metavar="ENGINE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score every customer by every path; exit 1 at the first differing bit.
+
+    The stores that the settings name are among the paths. Servers named by --with hold a copy of the events meanwhile.
+    """
     out, workspace = _prepared(usecase, as_json)
     with out.progress() as progress:
-        result = parity_module.parity(workspace, _model(out, workspace, progress), progress)
+        tag = _model(out, workspace, progress)
+        result = parity_module.parity(workspace, tag, progress, engines=_engines(workspace, engines or []))
     rows = [[path, f"{numbers:,}"] for path, numbers in result.paths.items()]
     out.say(table(rows, ["path", "numbers"]))
     out.proved("parity", result.line)
@@ -119,6 +130,12 @@ def _distributed(workspace: Workspace) -> Boosting:
 
     assert isinstance(workspace.events, SparkStore)  # noqa: S101  # the workspace was opened with a master
     return partial(boosted, workspace.events)
+
+
+def _engines(workspace: Workspace, asked: list[str]) -> list[str]:
+    """Those asked for, and the online store of the settings where it is a server."""
+    own = workspace.settings.online_url
+    return asked if own is None or own.startswith("sqlite:") or own in asked else [own, *asked]
 
 
 def _prepared(usecase: str, as_json: bool, engine: Engine = None, master: str | None = None) -> tuple[Out, Workspace]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from cli.engines import Asked, answers
 from cli.server import serve
 from cli.workspace import Workspace
 from features import clock
@@ -52,8 +53,12 @@ class Parity:
         )
 
 
-def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True) -> Parity:
+def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True, engines: Sequence[str] = ()) -> Parity:
     """Compare training frame, batch pass, on-read, materialized rows and HTTP bulk at one as_of.
+
+    Args:
+        engines: compare these too: `spark`, or the address of a PostgreSQL or Redis server, where a copy of the events
+            is kept for as long as it takes.
 
     Raises:
         ParityError: at the first difference.
@@ -79,6 +84,11 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True)
             compared[name] = _singles(one, rows, t, check, name, progress)
             one.close()
         core.close()
+        for engine in engines:
+            asked = Asked(workspace, model_store.path(tag), core.loaded.scorer, keys, inputs, t)
+            for path, start, scores in answers(asked, engine):
+                compared[path] = compared.get(path, 0) + check.scores(path, start, scores)
+                progress(path, start + len(scores), len(keys))
         if http:
             compared["HTTP bulk"] = _http(online, tag, rows, check, progress, Path(temporary) / "serve.log")
     return Parity(usecase.name, tag, clock.rfc3339(t), len(keys), compared)
