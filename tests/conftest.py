@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import settings
 
@@ -23,6 +24,9 @@ import pytest
 from benchmarks import servers
 from benchmarks.servers import Server
 from cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def pytest_sessionfinish() -> None:
@@ -64,3 +68,13 @@ def redis() -> Iterator[Server]:
     """A Redis server, likewise."""
     with servers.redis() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Spark in this process, with two executors' worth of threads."""
+    from features.store.spark import session
+
+    session_ = session("local[2]")
+    yield session_
+    session_.stop()
