@@ -9,31 +9,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
 import pytest
-from pydantic import Field
 
-from features.aggregates import Aggregate
-from features.clock import DAY, parse
-from features.contract import Contract, Key, Timestamp
-from features.etl.ingest import replay
 from features.source import Source
 from features.store import open_events
-from features.store.base import Spine, StoreError
+from features.store.base import StoreError
 from features.store.parquet import ParquetStore
-from features.store.sqlite import SQLiteStore
 from tests.features.toys import (
     GOOD,
-    NOW,
-    Account,
-    Receipt,
     Sale,
     changed,
     feature_set,
     opened,
-    records,
     sales,
     stored,
     take,
@@ -124,131 +112,6 @@ def test_a_killed_ingest_leaves_whole_batches_and_the_next_one_ends_it(tmp_path:
         assert other.wait() == 0
     assert len({row["event_id"] for row in stored(store)}) == len(stored(store)) == 200 * files
     assert len(store.quarantined()) == files
-
-
-def test_a_contract_that_gains_a_field_still_reads_its_past(tmp_path: Path) -> None:
-    class Before(Contract):
-        customer_id: Key
-        at: Timestamp
-        size: int
-
-    class After(Contract):
-        customer_id: Key
-        at: Timestamp
-        size: int
-        colour: Annotated[int, Field(ge=0)] | None
-
-    first = opened(tmp_path, Source(Before, zone="UTC"))
-    take(first, "customer_id,at,size\n1,2025-01-01,5\n1,2025-01-01,x\n")
-    old = SQLiteStore(tmp_path / "online", first.features)
-    old.load(1, first.events(1))
-    old.close()
-    store = opened(tmp_path, Source(After, zone="UTC"), Aggregate.sum("sizes", "size"), Aggregate.max("c", "colour"))
-    assert take(store, "customer_id,at,size,colour\n1,2025-01-02,6,\n1,2025-01-03,7,4\n", name="b.csv").new == 2
-    online = SQLiteStore(tmp_path / "online", store.features)
-    for batch in store.batches():
-        online.load(batch.number, store.events(batch.number))
-    for found in (store.aggregate(Spine.at(["1"], NOW)), online.compute(["1"], NOW)):
-        assert {name: values.tolist() for name, values in found.aggregates.items()} == {"sizes": [18], "c": [4.0]}
-    online.close()
-    assert len(store.quarantined()) == 1
-
-
-def test_rows_of_one_table_say_nothing_of_another(tmp_path: Path) -> None:
-    class Seen(Contract):
-        customer_id: Key
-        at: Timestamp
-        size: Annotated[int, Field(le=5)]
-
-    class Noted(Contract):
-        customer_id: Key
-        at: Timestamp
-        size: int
-
-    sources = {"events": Source(Seen, zone="UTC"), "records": Source(Noted, zone="UTC")}
-    store = ParquetStore(tmp_path / "store", feature_set(Seen), sources)
-    content = "customer_id,at,size\n1,2025-01-01,9\n"
-    assert take(store, content).quarantined == 1
-    assert take(store, content, table="records").new == 1
-    assert [row["table"] for row in store.quarantined()] == ["events"]
-    assert set(map(len, store.events(2).values())) == {0}
-    assert [outcome.new for outcome in replay(store, now=NOW)] == [0]
-    assert len(store.quarantined()) == 1
-
-
-def test_cut_hides_what_happened_from_then_on(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    days = [f"2025-01-0{day}T00:00:00Z" for day in range(1, 6)]
-    take(store, sales(*(changed(sold_at=day) for day in days)), backfill=True)
-    spine = Spine.at(["7"], parse("2025-02-01T00:00:00Z"))
-    cuts = [None, parse(days[2]), parse(days[2]) + 1, parse(days[0])]
-    assert [store.aggregate(spine, cut=cut).aggregates["seen"].tolist() for cut in cuts] == [[5], [2], [3], [0]]
-
-
-def test_span_keys_and_activity(tmp_path: Path) -> None:
-    store = opened(tmp_path, SALE)
-    with pytest.raises(StoreError, match="no events yet"):
-        store.span()
-    assert store.keys(NOW).tolist() == []
-    take(
-        store, sales(changed(sold_at="2025-01-01T00:00:00Z"), changed(customer_id="b", sold_at="2025-01-03T00:00:00Z"))
-    )
-    first, last = store.span()
-    assert (last - first, store.keys(NOW).tolist(), store.keys(NOW - 1).tolist()) == (2 * DAY, ["7", "b"], [])
-    t = np.array([first, first + 1, last - DAY, last - DAY, last], dtype=np.int64)
-    spine = Spine(np.array(["7", "7", "b", "b", "nobody"]), t)
-    assert store.active(spine, DAY).tolist() == [1, 0, 0, 0, 0]
-    assert store.active(spine, DAY + 1).tolist() == [1, 0, 1, 1, 0]
-
-
-def test_content_changes_with_every_row_and_not_with_the_file(tmp_path: Path) -> None:
-    one, two = (opened(tmp_path / name, SALE) for name in "ab")
-    for store in (one, two):
-        store.root.parent.mkdir()
-        take(store, sales(GOOD), name=f"{store.root.parent.name}.csv")
-    assert one.content() == two.content()
-    take(one, sales(GOOD))
-    assert one.content() == two.content()
-    take(one, sales(changed(customer_id="8")))
-    assert one.content() != two.content()
-
-
-def plans(store: ParquetStore, t: int) -> list[str]:
-    """Plan of customer 1 as of t."""
-    return [str(plan) for plan in store.records(Spine.at(["1"], t))["plan"]]
-
-
-def test_a_record_without_a_time_is_the_state_of_its_key_also_on_the_way_back(tmp_path: Path) -> None:
-    store = records(tmp_path, Source(Account))
-    for day, plan in enumerate(["small", "large", "small", "small"]):
-        content = f"customer_id,plan\n1,{plan}\n2,large\n"
-        outcome = take(store, content, table="records", now=NOW + day * DAY)
-        assert outcome.new == [2, 1, 1, 0][day]
-        assert take(store, content, table="records", now=NOW + day * DAY + 5).new == 0
-    assert [plans(store, NOW + day * DAY)[0] for day in range(4)] == ["small", "large", "small", "small"]
-    with pytest.raises(StoreError, match="'1'"):
-        plans(store, NOW - 1)
-
-
-def test_two_states_of_a_key_in_one_file_are_settled_once(tmp_path: Path) -> None:
-    store = records(tmp_path, Source(Account))
-    take(store, "customer_id,plan\n1,small\n", table="records")
-    both = "customer_id,plan\n1,small\n1,large\n"
-    take(store, both, table="records", now=NOW + 1)
-    before = plans(store, NOW + DAY)
-    assert [take(store, both, table="records", now=NOW + 2).batch for _ in range(2)] == [None, None]
-    assert plans(store, NOW + DAY) == before
-
-
-def test_dated_records_answer_as_of_their_time_and_arrival(tmp_path: Path) -> None:
-    store = records(tmp_path, Source(Receipt, zone="UTC", arrival_delay=DAY))
-    header = "receipt,customer_id,sold_at,price\n"
-    take(store, header + "a,1,2025-01-01,1\nb,1,2025-01-05,2\nc,2,2025-01-02,3\n", table="records", backfill=True)
-    at = [parse(f"2025-01-0{day}T00:00:00Z") for day in (2, 5, 6, 7, 3)]
-    spine = Spine(np.array(["1", "1", "1", "1", "2"]), np.array(at, dtype=np.int64))
-    assert store.records(spine)["price"].tolist() == [100, 100, 200, 200, 300]
-    with pytest.raises(StoreError, match=r"'2'.*2025-01-02"):
-        store.records(Spine.at(["2"], at[0]))
 
 
 def test_a_store_is_chosen_by_url(tmp_path: Path) -> None:
