@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings, SettingsError, load, pin_environment
+from settings import Settings, SettingsError, load, pin_environment, redacted
 
 
 def test_defaults_and_given_values() -> None:
@@ -49,3 +49,21 @@ def test_the_environment_is_pinned_but_what_is_set_stays() -> None:
     pin_environment(environ)
     assert environ["BENTOML_DO_NOT_TRACK"] == "False"
     assert "X86_V4" in environ["NPY_DISABLE_CPU_FEATURES"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ann:secret@host:5432/db", "postgresql://ann:***@host:5432/db"),
+        ("redis://:secret@host/0", "redis://:***@host/0"),
+        ("postgresql://ann:sec/ret?#@x[@host/db", "postgresql://ann:***@host/db"),
+        (
+            "postgresql://ann@host/db?password=secret&connect_timeout=1",
+            "postgresql://ann@host/db?password=***&connect_timeout=1",
+        ),
+        ("postgresql://ann@host:5432/db", "postgresql://ann@host:5432/db"),
+        ("sqlite:///home/a:b/online", "sqlite:///home/a:b/online"),
+    ],
+)
+def test_an_address_is_told_without_its_password(url: str, told: str) -> None:
+    assert redacted(url) == told

@@ -28,7 +28,7 @@ def open_events(
     Raises:
         StoreError: if no engine serves that URL.
     """
-    if url is not None and urlsplit(url).scheme in POSTGRESQL:
+    if url is not None and _scheme(url) in POSTGRESQL:
         from features.store.postgres_events import PostgresEvents
 
         return PostgresEvents(url, name, features, sources)
@@ -62,7 +62,7 @@ def open_online(
         from features.store.none import NoEvents
 
         return NoEvents()
-    scheme = urlsplit(url).scheme if url is not None else ""
+    scheme = _scheme(url) if url is not None else ""
     if url is not None and scheme in POSTGRESQL:
         from features.store.postgres_online import PostgresOnline
 
@@ -78,6 +78,10 @@ def open_online(
 
     path = _path("HOLDFAST_ONLINE_URL", url, "sqlite", home / "online.sqlite")
     return SQLiteStore(path, features, read_only=read_only)
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0]  # urlsplit refuses some passwords
 
 
 def _path(setting: str, url: str | None, scheme: str, default: Path) -> Path:

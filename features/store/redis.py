@@ -4,7 +4,7 @@ All keys are in one cluster slot, holdfast:{NAME}: and then
 materialized       hash: fingerprint -> as_of, batch, rows, generation, begun
 rows:<fp>:<gen>    hash: key -> as_of, known, aggregates; a full run writes a generation of its own
 generations:<fp>   set: the generations that there are, whole or not
-events:<key>       hash: event id -> batch, then values in the order of `fields`
+events:<key>       hash: batch -> the key's events in it, each a list of values in the order of `fields`
 fields             list: names of the columns of events, in the order they were first seen
 batches            sorted set: numbers of the event batches taken over
 lock               who is writing, with a lease
@@ -21,7 +21,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from secrets import token_hex
 from typing import Any
 
@@ -32,7 +32,7 @@ from redis.retry import Retry
 from features.featureset import FeatureSet
 from features.store import plain
 from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
-from features.store.sqlite import answer, lay_out
+from features.store.sqlite import answer, event_columns, lay_out
 from settings import redacted
 
 _MOST = 500
@@ -63,6 +63,8 @@ class RedisStore:
         self.features, self.read_only, self.timeout = features, read_only, timeout
         self.where = f"{redacted(url)}, keys holdfast:{{{name}}}:*"
         self.prefix = f"holdfast:{{{name}}}:"
+        self.columns = event_columns(features)
+        self._spare: list[sqlite3.Connection] = []
         self._generation = ""
         self._token: str | None = None
         try:
@@ -76,6 +78,8 @@ class RedisStore:
         for client in (self.reader, self.writer):
             client.close()
             client.connection_pool.disconnect()
+        for connection in self._spare:
+            connection.close()
 
     def migrate(self) -> str:
         """Redis has nothing to make."""
@@ -94,22 +98,24 @@ class RedisStore:
         Args:
             events: equally long columns event_id, key, ts, ingested_at and the contract's fields.
         """
-        rows = [dict(zip(events, row, strict=True)) for row in zip(*events.values(), strict=True)]
+        rows = list(zip(*events.values(), strict=True))
         with self._writing():
             if self.writer.zscore(self._key("batches"), batch) is not None:
                 return
             if not self.writer.exists(self._key("batches")):
                 self._sweep("events:*")  # left by a `clear` that was interrupted
-            fields: list[str] = self.writer.lrange(self._key("fields"), 0, -1)
-            gained = [name for name in events if name not in (*fields, "event_id", "key")]
+            fields = self.writer.lrange(self._key("fields"), 0, -1)
+            gained = [name for name in events if name not in fields]
             if gained:
                 self._write(("RPUSH", self._key("fields"), *gained))
-            for start in range(0, len(rows), _CHUNK):
-                found: dict[str, list[str]] = {}
-                for row in rows[start : start + _CHUNK]:
-                    packed = _pack([batch, *(row.get(name) for name in (*fields, *gained))])
-                    found.setdefault(row["key"], []).extend((row["event_id"], packed))
-                self._write(*(("HSET", self._key(f"events:{key}"), *pairs) for key, pairs in found.items()))
+            absent = [None] * len(rows)
+            ordered = zip(*(events.get(name, absent) for name in (*fields, *gained)), strict=True)
+            found: dict[str, list[tuple[Any, ...]]] = {}
+            for key, row in zip(events["key"], ordered, strict=True):
+                found.setdefault(key, []).append(row)
+            written = [("HSET", self._key(f"events:{key}"), batch, _pack(own)) for key, own in found.items()]
+            for start in range(0, len(written), _CHUNK):
+                self._write(*written[start : start + _CHUNK])
             self._write(("ZADD", self._key("batches"), batch, batch))
 
     def materialize(self, parts: Iterable[Rows], as_of: int, batch: int, *, full: bool) -> None:
@@ -166,12 +172,11 @@ class RedisStore:
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds), in SQLite: on-read."""
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            names = lay_out(connection, self.features)
-            insert = f"INSERT INTO events VALUES ({', '.join('?' * len(names))})"
+        with self._memory() as connection:
+            insert = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * len(self.columns))})"
             unique = list(dict.fromkeys(keys))
             for start in range(0, len(unique), _MOST):
-                connection.executemany(insert, self._events(unique[start : start + _MOST], names))
+                connection.executemany(insert, self._events(unique[start : start + _MOST]))
             return answer(connection, self.features, keys, t)
 
     def fingerprints(self) -> list[str]:
@@ -222,8 +227,24 @@ class RedisStore:
             )
         return state, found[0] if found else []
 
-    def _events(self, keys: Sequence[str], names: Sequence[str]) -> Iterator[list[Any]]:
-        """Events of whole batches, as rows of those columns."""
+    @contextmanager
+    def _memory(self) -> Iterator[sqlite3.Connection]:
+        """An empty table of events; kept for the next time, which spares compiling the SQL again."""
+        try:
+            connection = self._spare.pop()
+        except IndexError:
+            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            lay_out(connection, self.columns)
+        try:
+            yield connection
+            connection.execute("DELETE FROM events")
+        except BaseException:
+            connection.close()
+            raise
+        self._spare.append(connection)
+
+    def _events(self, keys: Sequence[str]) -> Iterator[list[Any]]:
+        """Events of whole batches, in the order of their batches, as rows of the columns."""
         with self._telling():
             pipe = self.reader.pipeline(transaction=False)
             pipe.zrange(self._key("batches"), -1, -1)
@@ -232,13 +253,14 @@ class RedisStore:
                 pipe.hgetall(self._key(f"events:{key}"))
             batches, fields, *found = pipe.execute()
         last = max(map(int, batches), default=0)
-        places = {name: place for place, name in enumerate(("batch", *fields))}
-        for key, events in zip(keys, found, strict=True):
-            for event_id, packed in events.items():
-                values = json.loads(packed)
-                if values[0] <= last:
-                    row = {name: values[place] for name, place in places.items() if place < len(values)}
-                    yield [(row | {"key": key, "event_id": event_id}).get(name) for name in names]
+        places = [fields.index(name) if name in fields else -1 for name in self.columns]
+        for events in found:
+            for batch in sorted(number for number in map(int, events) if number <= last):
+                for row in json.loads(events[str(batch)]):
+                    yield [
+                        row[place] if -1 < place < len(row) else batch if name == "batch" else None
+                        for name, place in zip(self.columns, places, strict=True)
+                    ]
 
     def _begin(self, generation: str) -> str:
         """Note this generation before it is written, and remove those that others left and that nobody reads."""

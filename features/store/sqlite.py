@@ -169,7 +169,8 @@ class SQLiteStore:
     def _create(self) -> None:
         run = self.connection.execute
         run("PRAGMA journal_mode = WAL")
-        names = lay_out(self.connection, self.features)
+        names = event_columns(self.features)
+        lay_out(self.connection, names)
         there = {row[1] for row in run("PRAGMA table_info(events)")}
         for name in names:  # a field that the contract has gained: missing in the events of before
             if name not in there:
@@ -195,18 +196,19 @@ class SQLiteStore:
         return _Transaction(self.connection)
 
 
-def lay_out(connection: sqlite3.Connection, features: FeatureSet) -> list[str]:
-    """Make the table of events; its columns in order: key, ts, event_id, ingested_at, batch and the contract's fields.
-
-    Columns of the contract have no type: what is stored is what was given.
-    """
+def event_columns(features: FeatureSet) -> list[str]:
+    """Columns of the table of events, in its order: key, ts, event_id, ingested_at, batch and the contract's fields."""
     own = [column.name for column in columns(features.events) if column.kind not in SYSTEM] if features.events else []
-    listed = "".join(f', "{name}"' for name in own)
+    return ["key", "ts", "event_id", "ingested_at", "batch", *own]
+
+
+def lay_out(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    """Make the table of events, of those columns. The contract's have no type: what is stored is what was given."""
+    own = "".join(f', "{name}"' for name in names[5:])
     connection.execute(
         "CREATE TABLE IF NOT EXISTS events (key TEXT NOT NULL, ts INTEGER NOT NULL, event_id TEXT NOT NULL, "
-        f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{listed}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
+        f"ingested_at INTEGER NOT NULL, batch INTEGER NOT NULL{own}, PRIMARY KEY (key, ts, event_id)) WITHOUT ROWID"
     )
-    return ["key", "ts", "event_id", "ingested_at", "batch", *own]
 
 
 def answer(connection: sqlite3.Connection, features: FeatureSet, keys: Sequence[str], t: int) -> Lookup:

@@ -35,6 +35,10 @@ def test_help_names_every_command() -> None:
 def test_settings_are_told_with_their_values() -> None:
     assert figures("settings", environ={"HOLDFAST_USECASE": "telco"})["usecase"] == "telco"
     assert "HOLDFAST_ONLINE_READ" in holdfast("settings").stdout
+    for as_json in ((), ("--json",)):
+        told = holdfast("settings", *as_json, environ={"HOLDFAST_ONLINE_URL": "redis://u:secret@host:6379/0"}).stdout
+        assert "redis://u:***@host:6379/0" in told
+        assert "secret" not in told
 
 
 @pytest.mark.parametrize(
