@@ -65,6 +65,13 @@ def test_only_the_adapters_know_bentoml() -> None:
     assert knowing == {"model/store.py", "service.py"}
 
 
+def test_only_one_module_knows_spark_and_one_its_xgboost() -> None:
+    knowing = {str(path.relative_to(ROOT)) for path in modules() if "pyspark" in imported(path)}
+    assert knowing == {"features/store/spark.py"}
+    fitting = {str(path.relative_to(ROOT)) for path in modules() if "xgboost.spark" in path.read_text()}
+    assert fitting == {"training/distributed.py"}
+
+
 def test_what_serves_runs_without_the_packages_that_the_serving_image_lacks() -> None:
     program = f"""
 import sys

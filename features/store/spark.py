@@ -110,6 +110,8 @@ class SparkStore:
     def __init__(self, inner: EventStore, features: FeatureSet, spark: SparkSession, cache: Path) -> None:
         self.inner, self.features, self.cache = inner, features, cache
         self.session = spark.newSession()
+        self._read: list[list[str]] = []  # the files that are behind the frame of events
+        self._frame: DataFrame | None = None
         _ship(features)
 
     @property
@@ -217,12 +219,17 @@ class SparkStore:
 
     def _events(self, cut: int | None) -> None:
         """The view `events` over every committed batch; a column that a batch was written without is NULL there."""
-        layout = arrow.layout(self.sources[EVENTS])
-        frame = self.session.createDataFrame(layout.empty_table())
-        for files in self._files():
-            stored = self.session.read.parquet(*files)
-            frame = frame.unionByName(stored.select(*(n for n in layout.names if n in stored.columns)), True)
-        (frame if cut is None else frame.where(f"ts < {int(cut)}")).createOrReplaceTempView("events")
+        files = self._files()
+        if self._frame is None or files != self._read:
+            layout = arrow.layout(self.sources[EVENTS])
+            self._frame = self.session.createDataFrame(layout.empty_table())
+            for alike in files:
+                stored = self.session.read.parquet(*alike)
+                own = stored.select(*(name for name in layout.names if name in stored.columns))
+                self._frame = self._frame.unionByName(own, allowMissingColumns=True)
+            self._read = files
+        frame = self._frame if cut is None else self._frame.where(f"ts < {int(cut)}")
+        frame.createOrReplaceTempView("events")
 
     def _files(self) -> list[list[str]]:
         """The files of all events; those of one list have the same columns."""
