@@ -80,7 +80,7 @@ QUESTIONS: dict[str, Callable[[EventStore], Any]] = {
 @pytest.mark.parametrize("what", [*QUESTIONS, "append"])
 def test_without_migrate_every_question_names_it(what: str, place: Engine) -> None:
     store = place.open({"events": SALE, "records": Source(Account)}, migrate=False)
-    ask = QUESTIONS.get(what, lambda store: place.take(store, sales(GOOD)))
+    ask: Callable[[EventStore], Any] = QUESTIONS.get(what, lambda store: place.take(store, sales(GOOD)))
     with pytest.raises(StoreError, match="run `holdfast migrate`") as raised:
         ask(store)
     assert not isinstance(raised.value, Unreachable)
