@@ -39,8 +39,8 @@ from features.store.separate import Separated, fresh_bad_sql, fresh_sql, manifes
 EVENTS, RECORDS = "events", "records"
 DRAFT = ".draft"
 """Where a batch is written, until one rename commits it; there is one writer."""
-SORTING = "256MiB"
-"""Memory in which all keys are sorted; what does not fit goes to disk, so that it does not grow with the keys."""
+SORTED = 1_000_000
+"""Keys that are told apart and sorted at a time."""
 
 
 class ParquetStore:
@@ -97,15 +97,30 @@ class ParquetStore:
 
     def ranges(self, before: int, size: int) -> list[str]:
         """Where parts of `size` keys begin: the first is "", the next is the key after the first `size`, and so on."""
+        starts, seen, low = [""], 0, ""
         with self._connect() as connection:
-            connection.execute(f"SET memory_limit = '{SORTING}'")
             sql = (
-                f"SELECT key, row_number() OVER (ORDER BY key) - 1 AS n FROM (SELECT DISTINCT key FROM {self._known()})"
+                "SELECT count(*), list(key ORDER BY n) FILTER (WHERE n > 0 AND n % $size = 0) FROM (SELECT key, "
+                f"row_number() OVER (ORDER BY key) - 1 + $seen AS n FROM (SELECT DISTINCT key FROM {self._known()} "
+                "AND key >= $low AND ($high IS NULL OR key < $high)))"
             )
-            starts = connection.execute(
-                f"SELECT key FROM ({sql}) WHERE n > 0 AND n % $size = 0 ORDER BY n", {"t": before, "size": size}
-            )
-            return ["", *(key for (key,) in starts.fetchall())]
+            for high in [*self._cuts(connection, before), None]:
+                bound = {"t": before, "size": size, "seen": seen, "low": low, "high": high}
+                count, found = connection.execute(sql, bound).fetchall()[0]
+                seen, low, starts = seen + count, high or "", [*starts, *(found or [])]
+        return starts
+
+    def _cuts(self, connection: duckdb.DuckDBPyConnection, before: int) -> list[str]:
+        """Keys with about `SORTED` others between them, so that sorting what is between takes the same memory whatever
+        the number of all; roughly, from a sample."""
+        keys = f"SELECT key FROM {self._known()}"
+        [(many,)] = connection.execute(f"SELECT approx_count_distinct(key) FROM ({keys})", {"t": before}).fetchall()
+        parts = many // SORTED
+        if not parts:
+            return []
+        sample = f"SELECT key FROM ({keys}) USING SAMPLE reservoir({100 * parts} ROWS)"
+        drawn = sorted(key for (key,) in connection.execute(sample, {"t": before}).fetchall())
+        return sorted(set(drawn[len(drawn) // (parts + 1) :: max(1, len(drawn) // (parts + 1))]))
 
     def changed(self, since: Materialized, t: int) -> np.ndarray[Any, Any]:
         """Sorted keys whose aggregates at t may be others than they were materialized."""

@@ -52,11 +52,13 @@ def test_a_record_that_counts_is_another_run(club: Club) -> None:
     assert club.ask().id != before.id
 
 
-def test_parts_hold_everyone_once(club: Club) -> None:
+@pytest.mark.parametrize("at_a_time", [1_000_000, 40, 1])
+def test_parts_hold_everyone_once(at_a_time: int, club: Club, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.parquet.SORTED", at_a_time)
     plan = divide(club.ask(70), club.events)
     keys = [key for low, high in plan.parts for key in club.events.keys(AS_OF, low, high).tolist()]
     assert keys == club.events.keys(AS_OF).tolist()
-    assert len(plan.parts) == -(-len(keys) // 70)
+    assert list(plan.bounds) == ["", *keys[70::70]]
 
 
 def test_a_time_at_which_nobody_is_known_is_refused(club: Club) -> None:
