@@ -103,8 +103,9 @@ class RunDirectory:
 
 
 def _parquet(table: pa.Table) -> Callable[[Path], object]:
-    # Dictionaries are for writing; without Arrow's own schema they are read back as the plain texts they stand for.
-    return lambda draft: pq.write_table(table, draft, compression="zstd", store_schema=False)
+    """Writes the table: what repeats in a dictionary, which readers get as the plain values they stand for."""
+    repeating = [name for name in table.column_names[1:] if name != "probability"]
+    return lambda draft: pq.write_table(table, draft, compression="zstd", use_dictionary=repeating, store_schema=False)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
