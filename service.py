@@ -11,9 +11,7 @@ import os
 import settings as holdfast_settings
 
 holdfast_settings.pin_environment()  # numpy must find it
-os.environ.pop(
-    "PROMETHEUS_MULTIPROC_DIR", None
-)  # BentoML sets it; one worker keeps its metrics in memory, not in files
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # set by BentoML; one worker's metrics need no files
 
 import logging
 from collections.abc import Callable

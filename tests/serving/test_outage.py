@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.servers import Server
 from cli.server import serve
 from cli.workspace import Workspace
+from model import store as model_store
 from tests.serving.outages import KINDS, filled, frozen, until
 
 ONE = {"customer_id": "1"}
@@ -170,3 +171,6 @@ def test_metrics_have_no_labels_that_grow(cdnow_http: httpx.Client) -> None:
         *(("reason", reason) for reason in ("unreachable", "skipped", "unusable")),
     }
     assert {family.name for family in families} >= {"process_cpu_seconds", "process_resident_memory_bytes"}
+    assert not list(
+        (model_store.home() / "prometheus_multiproc_dir").glob("*.db")
+    )  # shared by servers, cleared by each
