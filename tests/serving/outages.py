@@ -42,12 +42,12 @@ def empty(server: Server) -> str:
 @contextmanager
 def frozen(server: Server) -> Iterator[None]:
     """Whoever answers is stopped where it is, and its kernel goes on saying that the connection lives."""
-    processes = [server.process.pid] if server.process else []
+    assert server.process is not None
+    processes = [server.process.pid]
     if server.url.startswith("postgresql"):
         with psycopg.connect(server.url) as connection:
             found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast'")
-            processes = [pid for (pid,) in found]
-    assert processes
+            processes += [pid for (pid,) in found]
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
