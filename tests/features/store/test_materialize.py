@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -22,8 +22,8 @@ from features.store.base import Materialized, OnlineStore, Spine, StoreError
 from features.store.materialize import Outcome, materialize
 from features.store.parquet import ParquetStore
 from features.store.sqlite import SQLiteStore
-from tests.features.store.places import Place
-from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, oracle, same
+from tests.features.store.places import Place, place
+from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, T, oracle, same
 from tests.features.toys import Row, Visit, feature_set, lay
 
 ASKED = [*KEYS, *UNKNOWN]
@@ -93,14 +93,14 @@ def honest(online: OnlineStore, features: FeatureSet, histories: tuple[list[Row]
     with suppress(StoreError):  # nothing was materialized before either
         found = online.read(ASKED)
         told = [oracle(features.aggregates, history, Spine(np.array(ASKED), found.as_of)) for history in histories]
-        for place in range(len(ASKED)):
-            row = found.take(np.array([place]))
+        for number in range(len(ASKED)):
+            row = found.take(np.array([number]))
             matches = []
             for one in told:
                 with suppress(AssertionError):
-                    same(row, one.take(np.array([place])))
+                    same(row, one.take(np.array([number])))
                     matches.append(one)
-            assert matches, (ASKED[place], row, told)
+            assert matches, (ASKED[number], row, told)
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,10 +123,27 @@ def test_on_servers_too(
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         features = feature_set(Visit, *aggregates)
-        place = Place(kind, Path(directory), {"postgresql": postgresql, "redis": redis}[kind], f"replay_{kind}")
-        online = place.open(features)
+        there = Place(kind, Path(directory), {"postgresql": postgresql, "redis": redis}[kind], f"replay_{kind}")
+        online = there.open(features)
         try:
             online.clear()
             replay(Path(directory), online, features, runs)
         finally:
             online.close()
+
+
+@pytest.mark.parametrize("t", [T - 1, T, T + 1, T + 9, T + 20])
+@pytest.mark.parametrize("late", [False, True], ids=["known", "new"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "redis"])
+def test_after_an_interrupted_run_any_other_is_whole(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str, late: bool, t: int
+) -> None:
+    first, second = [Row("a", "1", T - 10, 0), Row("b", "2", T - 10, 0)], [Row("c", "1", T + 2, 0)]
+    runs = [
+        Run(first if late else first + second, T, False, None),
+        Run(second if late else [], T + 9, False, 0),
+        Run([], t, False, None),
+    ]
+    features = feature_set(Visit, Aggregate.count("ever"), Aggregate.count("lately", window=12))
+    with closing(place(kind, tmp_path, request).open(features)) as online:
+        replay(tmp_path, online, features, runs)
