@@ -13,7 +13,7 @@ from features.clock import SECOND
 from features.contract import columns
 from features.etl.read import CHUNK, ISO, Record, SourceError, Text, written
 from features.source import Relation, Source
-from features.store.postgres import table
+from features.store.postgres import parts, table
 from settings import redacted
 
 _TIME = """CASE WHEN isfinite({0}) AND {0} >= '0001-01-01' THEN to_char({0}{1}, 'YYYY-MM-DD"T"HH24:MI:SS.US{2}')
@@ -112,13 +112,11 @@ def _window(connection: Connection, relation: Relation, kind: str, since: str) -
 
 def _records(connection: Connection, sql: str) -> Iterator[Record]:
     row = 0
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        for batch in cursor.fetch_record_batch():
-            for start in range(0, batch.num_rows, CHUNK):
-                for values in batch.slice(start, CHUNK).to_pylist():
-                    row += 1
-                    yield Record(row, json.dumps(values).encode(), list(values.values()))
+    for part in parts(connection, sql):
+        for start in range(0, part.num_rows, CHUNK):
+            for values in part.slice(start, CHUNK).to_pylist():
+                row += 1
+                yield Record(row, json.dumps(values).encode(), list(values.values()))
 
 
 def _quoted(name: str) -> str:

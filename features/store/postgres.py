@@ -97,7 +97,35 @@ def table(connection: Connection, sql: str, bound: Sequence[Any] | None = None) 
     """The answer to a question, as Arrow."""
     with connection.cursor() as cursor:
         cursor.execute(sql, bound)
-        return cursor.fetch_arrow_table()
+        with _answering():
+            return cursor.fetch_arrow_table()
+
+
+def parts(connection: Connection, sql: str) -> Iterator[pa.RecordBatch]:
+    """The answer to a question, as it comes in."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        with _answering():
+            reader = cursor.fetch_record_batch()
+        while True:
+            try:
+                with _answering():
+                    part = reader.read_next_batch()
+            except StopIteration:
+                return
+            yield part
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """What breaks off while an answer comes in is told by Arrow in errors of its own; here it is the driver's again."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        refused = "ERROR:" in str(error)  # by a server that lives; otherwise the connection is lost
+        raise adbc_driver_manager.OperationalError(
+            str(error), status_code=adbc_driver_manager.AdbcStatusCode.IO, sqlstate="XX000" if refused else None
+        ) from error
 
 
 def copy(connection: Connection, name: str, rows: pa.Table | pa.RecordBatchReader, schema: str | None = None) -> None:
