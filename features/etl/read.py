@@ -167,10 +167,21 @@ def _parquet(path: Path) -> Text:
 
 def _frame(frame: pd.DataFrame) -> Text:
     """Missing values of any kind (NaN, NaT, None) are missing; everything else is read as its text."""
-    mixed = {str(name): frame[name].map(str, na_action="ignore") for name in frame.select_dtypes("object")}
+    texts = frame.select_dtypes(["object", "string"])
+    mixed = {str(name): frame[name].map(_storable, na_action="ignore") for name in texts}
     connection = duckdb.connect()
     connection.register("frame", pa.Table.from_pandas(frame.assign(**mixed), preserve_index=False))
     return _table("a frame", connection, "frame", [])
+
+
+def _storable(value: object) -> str:
+    """The value's text; one that is no Unicode (lone surrogates) is marked by a NUL, which every rule refuses."""
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "\0" + text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def _table(origin: str, connection: duckdb.DuckDBPyConnection, relation: str, bound: list[str]) -> Text:
