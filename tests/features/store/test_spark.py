@@ -54,7 +54,7 @@ def joined(cases: list[tuple[list[Row], list[Aggregate]]]) -> tuple[list[Row], l
     return numbered(rows), [replace(one, name=f"a{n}") for n, one in enumerate(aggregates)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(CASES, st.lists(TIMES, min_size=3, max_size=3))
 def test_spark_answers_as_the_oracle_and_as_duckdb(
     spark: SparkSession, cases: list[tuple[list[Row], list[Aggregate]]], times: list[int]
