@@ -55,7 +55,8 @@ class ParquetStore:
     def __init__(self, root: Path, features: FeatureSet, sources: Mapping[str, Source]) -> None:
         self.root, self.features, self.sources = root, features, sources
         self.directory = root / "batches"
-        self._extents: dict[int, Extent] = {}  # of batches, which never change
+        self._manifests: dict[Path, Batch] = {}  # read once: a batch never changes
+        self._extents: dict[int, Extent] = {}
 
     def migrate(self) -> str:
         """Nothing: files are read by the contract of today, whatever they were written by."""
@@ -63,7 +64,7 @@ class ParquetStore:
 
     def batches(self) -> list[Batch]:
         """Every committed batch, oldest first."""
-        return [self._manifest(path) for path in sorted(self.directory.glob("[0-9]*/manifest.json"))]
+        return [self._manifest(path) for path in sorted(self.directory.glob("[0-9]*"))]
 
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch, atomically; rows already stored are not stored again.
@@ -224,7 +225,7 @@ class ParquetStore:
         """The events of one batch, as columns of plain values, for an online store."""
         path = self.directory / f"{batch:06d}" / "rows.parquet"
         names = ["event_id", "key", "ts", "ingested_at", *(name for name, _ in self._layout(EVENTS)[4:])]
-        if self._manifest(path.parent / "manifest.json").table != EVENTS or not path.exists():
+        if self._manifest(path.parent).table != EVENTS or not path.exists():
             return {name: [] for name in names}
         with duckdb.connect() as connection:
             quoted = ", ".join(f'"{name}"' for name in names)
@@ -299,9 +300,10 @@ class ParquetStore:
             f"CREATE TEMP VIEW waiting AS SELECT * FROM quarantine WHERE id NOT IN (SELECT id FROM ({resolved}))"
         )
 
-    @staticmethod
-    def _manifest(path: Path) -> Batch:
-        return Batch.of(json.loads(path.read_text()))
+    def _manifest(self, directory: Path) -> Batch:
+        if directory not in self._manifests:
+            self._manifests[directory] = Batch.of(json.loads((directory / "manifest.json").read_text()))
+        return self._manifests[directory]
 
 
 def _union(files: list[Path], layout: list[tuple[str, str]]) -> str:

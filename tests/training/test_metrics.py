@@ -76,6 +76,20 @@ def test_intervals_contain_the_estimate_and_are_reproducible(seed: int) -> None:
     assert metrics.intervals(label, probability, draws=60, seed=1) != found
 
 
+@pytest.mark.parametrize("ties", [1, 20, 1_000])
+def test_intervals_are_those_of_every_draw_measured_anew(ties: int) -> None:
+    label, probability = sample(300, 2)
+    probability = np.round(probability * ties) / ties
+    random = np.random.default_rng(0)
+    draws = [random.integers(0, 300, 300) for _ in range(40)]
+    slow = [
+        {name: metric(label[rows], probability[rows]) for name, metric in metrics.METRICS.items()} for rows in draws
+    ]
+    found = metrics.intervals(label, probability, draws=40)
+    for name, interval in found.items():
+        assert interval == pytest.approx(np.quantile([one[name] for one in slow], [0.025, 0.975]), abs=2e-6), name
+
+
 def test_intervals_shrink_as_examples_are_added() -> None:
     widths = []
     for n in (300, 4_800):
