@@ -22,6 +22,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -302,7 +303,7 @@ class RedisStore:
             return
         if self.read_only:
             raise StoreError(f"{self.where} is open for reading only")
-        token = f"{socket.gethostname()} process {os.getpid()} {token_hex(8)}"
+        token = f"{_here()} process {os.getpid()} {token_hex(8)}"
         with self._telling():
             policy = self.writer.info("memory").get("maxmemory_policy", "")
             if policy.startswith("allkeys"):
@@ -311,11 +312,11 @@ class RedisStore:
                     "volatile policy"
                 )
             lock = self.writer.lock(self._key("lock"), timeout=_LEASE, blocking=False, thread_local=False)
-            if not lock.acquire(token=token):
+            if not lock.acquire(token=token) and not self._taken_over(lock, token):
                 holder = (self.writer.get(self._key("lock")) or "another process").rpartition(" ")[0]
                 raise StoreError(
-                    f"writing {self.where}: {holder} is doing it; try again when it is done (a writer that has died "
-                    f"is forgotten after {_LEASE:.0f} s)"
+                    f"writing {self.where}: {holder} is doing it; try again when it is done (a writer that has died on "
+                    f"another machine is forgotten after {_LEASE:.0f} s)"
                 )
             done = threading.Event()
             renewal = threading.Thread(target=_renew, args=(lock, done), daemon=True)
@@ -329,6 +330,17 @@ class RedisStore:
                 renewal.join()
                 with suppress(redis.RedisError):  # lost, which every write has told; or the lease ends by itself
                     lock.release()
+
+    def _taken_over(self, lock: Any, token: str) -> bool:
+        """Whether the lock could be had because its holder was a process of this machine that is no more."""
+        held = self.writer.get(self._key("lock")) or ""
+        place, _, process = held.rpartition(" ")[0].rpartition(" process ")
+        if place != _here() or not process.isdecimal() or Path(f"/proc/{process}").exists():
+            return False
+        lock.local.token = held.encode()
+        with suppress(redis.RedisError):  # somebody else was quicker
+            lock.release()
+        return bool(lock.acquire(token=token))
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -363,6 +375,12 @@ def _client(url: str, timeout: float, pool: int, *, retries: int) -> Any:
         retry=Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,)),
     )
     return redis.Redis(connection_pool=connections)  # Any: its types say bytes, decode_responses or not
+
+
+def _here() -> str:
+    """This host, and where it can be told this container: where a process's number means that process."""
+    own = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {own.readlink() if own.exists() else token_hex(8)}"
 
 
 def _renew(lock: Any, done: threading.Event) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +16,7 @@ import redis as driver
 from redis.crc import key_slot
 
 from benchmarks.servers import Server
+from cli.workspace import ROOT
 from features.store import open_online
 from features.store.base import Materialized, Rows, StoreError, Unreachable
 from features.store.redis import RedisStore
@@ -183,3 +186,25 @@ def test_no_message_tells_the_password(redis: Server, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"x:\*\*\*@h.*is no address") as refused:
         open_online("redis://x:secret@h:port/0", tmp_path, COUNT, name="toy")
     assert "secret" not in str(refused.value)
+
+
+def test_a_writer_killed_on_this_machine_leaves_no_lease_behind(at: Place, store: RedisStore, client: Any) -> None:
+    program = (
+        "import os, signal, sys; from features.store.redis import RedisStore; from tests.features.toys import *\n"
+        "from tests.features.store.test_online import COUNT\n"
+        "with RedisStore(sys.argv[1], sys.argv[2], COUNT, timeout=5, pool=2).exclusive():\n"
+        "    print('held', flush=True); signal.pause()"
+    )
+    command = [sys.executable, "-c", program, str(at.url), at.name]
+    holder = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(StoreError, match=f"process {holder.pid} is doing it"), store.exclusive():
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert client.exists(f"holdfast:{{{at.name}}}:lock")
+    with store.exclusive():
+        store.materialize([part(["1"], 7)], T, 1, full=True)
+    assert totals(store, ["1"]) == [(T, 7, True)]
