@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -45,7 +46,8 @@ def answers(asked: Asked, engine: str) -> Iterator[tuple[str, int, Scores]]:
     """The scores of every key by each path of an engine: name of the path, first row, scores.
 
     Args:
-        engine: `spark`, or the address of a PostgreSQL or Redis server. Nothing stays there afterwards.
+        engine: `duckdb` (over a copy of the events, where they are in a database), `spark`, or the address of a
+            PostgreSQL or Redis server. Nothing stays there afterwards.
 
     Raises:
         StoreError: if the engine is unknown, or out of reach.
@@ -53,15 +55,18 @@ def answers(asked: Asked, engine: str) -> Iterator[tuple[str, int, Scores]]:
     if engine == "spark":
         yield from _spark(asked)
         return
+    if engine == "duckdb":
+        yield from _duckdb(asked)
+        return
     scheme = urlsplit(engine).scheme
     if scheme not in (*POSTGRESQL, "redis", "rediss"):
-        raise StoreError(f"no engine {redacted(engine)!r}: there are spark, postgresql://..., redis://...")
+        raise StoreError(f"no engine {redacted(engine)!r}: there are duckdb, spark, postgresql://..., redis://...")
     if asked.workspace.usecase.features.events is None:
         return  # nothing is stored online: every input is in the request
     title = "PostgreSQL" if scheme in POSTGRESQL else "Redis"
     with _copy(asked, engine) as (online, name):
         if scheme in POSTGRESQL:
-            yield from _wide(asked, _events(asked, engine, name))
+            yield from _wide(asked, title, _events(asked, engine, name))
         yield from _narrow(asked, f"{title} on-read", online, computed=True)
         yield from _narrow(asked, f"{title} materialized", online, computed=False)
 
@@ -79,6 +84,17 @@ class Answering:
         scores = scorer.score(found.aggregates, attributes, found.as_of)
         features = {f"f.{name}": scores.features[name] for name in scorer.features.inputs}
         return {**features, "margin": scores.margin, "probability": scores.probability, "positive": scores.positive}
+
+
+def _duckdb(asked: Asked) -> Iterator[tuple[str, int, Scores]]:
+    from features.store.mirror import mirrored
+
+    workspace = asked.workspace
+    if workspace.usecase.features.events is None:
+        return
+    with TemporaryDirectory(prefix="holdfast-parity-") as directory:
+        store = mirrored(workspace.events, Path(directory), workspace.usecase.features)
+        yield from _wide(asked, "DuckDB", store)
 
 
 def _spark(asked: Asked) -> Iterator[tuple[str, int, Scores]]:
@@ -115,10 +131,10 @@ def _events(asked: Asked, url: str, name: str) -> PostgresEvents:
     return PostgresEvents(url, f"{name}_online", usecase.features, usecase.sources)
 
 
-def _wide(asked: Asked, store: EventStore) -> Iterator[tuple[str, int, Scores]]:
+def _wide(asked: Asked, path: str, store: EventStore) -> Iterator[tuple[str, int, Scores]]:
     for start in range(0, len(asked.keys), WIDE):
         found = store.aggregate(Spine.at(asked.keys[start : start + WIDE], asked.t))
-        yield "PostgreSQL", start, _scored(asked, start, found)
+        yield path, start, _scored(asked, start, found)
 
 
 def _narrow(asked: Asked, path: str, online: OnlineStore, *, computed: bool) -> Iterator[tuple[str, int, Scores]]:

@@ -80,7 +80,7 @@ def parity(
     usecase: Name,
     engines: Annotated[
         list[str] | None,
-        typer.Option("--with", help="Also spark, postgresql://... or redis://...; may be repeated.", metavar="ENGINE"),
+        typer.Option("--with", help="Also duckdb, spark, postgresql://..., redis://...; repeatable.", metavar="ENGINE"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -32,7 +32,7 @@ def array(values: pa.Array | pa.ChunkedArray, dtype: np.dtype[Any] | None = None
 
 def lookup(aggregates: Sequence[agg.Aggregate], rows: pa.Table | pa.RecordBatch, t: np.ndarray[Any, Any]) -> Lookup:
     """What an engine answered to the SQL text, row i for t[i] (int64 microseconds)."""
-    raw = {aggregate.name: _masked(rows[aggregate.name]) for aggregate in aggregates}
+    raw = {aggregate.name: masked(rows[aggregate.name]) for aggregate in aggregates}
     return Lookup(agg.convert(aggregates, raw), np.asarray(rows["known"]) > 0, t)
 
 
@@ -44,7 +44,10 @@ def layout(source: Source) -> pa.Schema:
     return pa.schema([*system, *own, ("batch", pa.int64())])
 
 
-def _masked(values: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def masked(values: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """The column with missing values masked and integers exact; texts are objects."""
+    if pa.types.is_string(values.type):
+        return np.ma.masked_array(np.array(values.to_pylist(), dtype=np.object_), mask=np.asarray(values.is_null()))
     if not values.null_count:
         return np.asarray(values)
     # numpy has no missing integer: to_numpy would go through float64, which is not exact beyond 2**53

@@ -149,7 +149,7 @@ class EventStore(Protocol):
         """The tables and what their rows must hold."""
 
     def migrate(self) -> str:
-        """Make or bring up to date what rows are kept in; again, it changes nothing. Answers what there is, in words."""
+        """Make or bring up to date what rows are kept in; again, it changes nothing. Says what there is then."""
 
     def append(self, stage: Stage) -> Appended:
         """Commit the staged rows as the next batch, atomically; rows already stored are not stored again."""
@@ -208,7 +208,7 @@ class OnlineStore(Protocol):
     """Where serving reads the aggregates of one or a few keys."""
 
     def migrate(self) -> str:
-        """Make or bring up to date what rows are kept in; again, it changes nothing. Answers what there is, in words."""
+        """Make or bring up to date what rows are kept in; again, it changes nothing. Says what there is then."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the right to write while the block runs.

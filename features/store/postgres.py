@@ -9,7 +9,6 @@ from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
-import numpy as np
 import pyarrow as pa
 from adbc_driver_manager.dbapi import Connection
 
@@ -135,14 +134,6 @@ def copy(connection: Connection, name: str, rows: pa.Table | pa.RecordBatchReade
             cursor.adbc_ingest(name, rows, mode="append", temporary=True)
         else:
             cursor.adbc_ingest(name, rows, mode="append", db_schema_name=schema)
-
-
-def masked(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """A column as a masked array that keeps integers exact; texts as objects."""
-    missing = column.is_null().to_numpy()
-    if pa.types.is_string(column.type):
-        return np.ma.masked_array(np.array(column.to_pylist(), dtype=object), missing)
-    return np.ma.masked_array(column.fill_null(0).to_numpy(), missing)
 
 
 def layout(source: Source) -> list[tuple[str, str]]:

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 from adbc_driver_manager.dbapi import Connection
 
-from features import aggregates as agg
 from features.contract import SYSTEM, columns
 from features.etl.stage import Stage
 from features.featureset import FeatureSet
 from features.rows import Arrays
 from features.source import Source
+from features.store import arrow
 from features.store.base import (
     Appended,
     Batch,
@@ -37,7 +37,7 @@ from features.store.base import (
     watermark,
 )
 from features.store.plain import typed
-from features.store.postgres import TEXT, connected, copy, layout, masked, run, table
+from features.store.postgres import TEXT, connected, copy, layout, run, table
 from features.store.questions import changed_sql, relevant_sql
 from features.store.separate import Separated, fresh_bad_sql, fresh_sql, manifest, quoted, separate, stateful
 from settings import redacted
@@ -153,8 +153,7 @@ class PostgresEvents:
                 )
                 run(connection, f"CREATE TEMP VIEW events AS {own}")
             found = table(connection, f"SELECT * FROM ({self.features.sql}) f ORDER BY row_id")
-        raw = {aggregate.name: masked(found[aggregate.name]) for aggregate in self.features.aggregates}
-        return Lookup(agg.convert(self.features.aggregates, raw), found["known"].to_numpy() > 0, spine.t)
+        return arrow.lookup(self.features.aggregates, found, spine.t)
 
     def transform(self, spine: Spine, function: Transform, *, records: bool) -> Arrays:
         """`function` over every row of the spine, in order, in this process."""
@@ -201,7 +200,7 @@ class PostgresEvents:
         absent = found["key"].is_null().to_numpy()
         if absent.any():
             raise NoRecord(spine, absent)
-        return {column.name: typed(column.kind, column.nullable, masked(found[column.name])) for column in own}
+        return {column.name: typed(column.kind, column.nullable, arrow.masked(found[column.name])) for column in own}
 
     def events(self, batch: int) -> dict[str, list[Any]]:
         """The events of one batch, as columns of plain values, for an online store."""

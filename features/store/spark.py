@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features import aggregates as agg
-from features.contract import contract_fingerprint
 from features.etl.stage import Stage
 from features.featureset import FeatureSet
 from features.rows import Arrays
 from features.source import Source
 from features.store import arrow
 from features.store.base import Appended, Batch, EventStore, Lookup, Materialized, Spine, StoreError, Transform
-from features.store.parquet import EVENTS, ParquetStore
+from features.store.mirror import mirrored
+from features.store.parquet import EVENTS
 from features.store.questions import changed_sql
 from settings import PINNED
 
@@ -234,29 +233,13 @@ class SparkStore:
 
     def _files(self) -> list[list[str]]:
         """The files of all events; those of one list have the same columns."""
+        store = mirrored(self.inner, self.cache, self.features)
         groups: dict[str, list[str]] = {}
-        for batch in self.batches():
+        for batch in store.batches():
             if batch.table == EVENTS and batch.rows:
-                if isinstance(self.inner, ParquetStore):
-                    path = self.inner.directory / f"{batch.number:06d}" / "rows.parquet"
-                else:
-                    path = self._mirror(batch)
+                path = store.directory / f"{batch.number:06d}" / "rows.parquet"
                 groups.setdefault(batch.contract, []).append(_uri(path))
         return list(groups.values())
-
-    def _mirror(self, batch: Batch) -> Path:
-        """The events of a batch as a file, written once for each contract they are read by: a batch never changes."""
-        source = self.sources[EVENTS]
-        name = f"{batch.number:06d}-{batch.content[:16]}.parquet"
-        path = self.cache / contract_fingerprint(source.contract)[:16] / name
-        if not path.exists():
-            layout, rows = arrow.layout(source), self.inner.events(batch.number)
-            rows = {**rows, "batch": [batch.number] * len(rows["key"])}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.draft")
-            pq.write_table(pa.table([rows[name] for name in layout.names], schema=layout), draft)
-            draft.rename(path)
-        return path
 
 
 def _task(

@@ -206,7 +206,7 @@ def test_batches_of_a_database_are_mirrored_once(tmp_path: Path, spark: SparkSes
         assert seen.items() <= files.items()
         seen = files
     assert store.changed(Materialized(NOW - DAY, 0, 0), NOW).tolist() == ["7", "8"]
-    assert not list(cache.rglob("*.draft"))
+    assert not list(cache.rglob(".draft*"))
 
 
 def test_executors_get_the_modules_of_a_users_own_use_cases(
