@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import bars
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
@@ -60,12 +62,29 @@ def evaluate(name: str, **bars: float) -> tuple[str, bool]:
     return ", ".join(f"{key} {own[key]:.4f}" for key in bars), holds
 
 
-def parity(name: str) -> tuple[str, bool]:
-    """Every customer by every path, from nothing."""
+def parity(name: str, *, everywhere: bool = False) -> tuple[str, bool]:
+    """Every customer by every path, from nothing; `everywhere` is on PostgreSQL, Redis and Spark too, twice: with the
+    events in files, and with everything in PostgreSQL."""
+    if everywhere:
+        with bars.engines() as (postgresql, redis):
+            return _everywhere(name, postgresql, redis)
     with fresh() as environ:
         told = holdfast(environ, "parity", name)
     numbers = sum(told["paths"].values())
     return f"{told['customers']:,} customers, {len(told['paths'])} paths, {numbers:,} numbers, 0 differ", True
+
+
+def _everywhere(name: str, postgresql: str, redis: str) -> tuple[str, bool]:
+    lines = []
+    for own, others in (
+        ({}, [postgresql, redis, "spark"]),
+        ({"HOLDFAST_EVENTS_URL": postgresql, "HOLDFAST_ONLINE_URL": postgresql}, [redis, "spark", "duckdb"]),
+    ):
+        with fresh() as environ:
+            holdfast({**environ, **own}, "migrate", "--usecase", name)
+            told = holdfast({**environ, **own}, "parity", name, *(w for other in others for w in ("--with", other)))
+        lines.append(f"{len(told['paths'])} paths, {sum(told['paths'].values()):,} numbers")
+    return f"{told['customers']:,} customers: {'; '.join(lines)}; 0 differ", True
 
 
 def run(name: str) -> tuple[str, bool]:
@@ -110,6 +129,7 @@ def million_rows() -> tuple[str, bool]:
     )
 
 
+EVERY = "files,postgresql,redis"
 BARS = [
     Bar("run cdnow", "from nothing to an answer", lambda: run("cdnow")),
     Bar("run telco", "from nothing to an answer", lambda: run("telco"), quick=False),
@@ -123,10 +143,17 @@ BARS = [
         "ROC-AUC >= .838, PR-AUC >= .65, log loss <= .420, ECE <= .035",
         lambda: evaluate("telco", roc_auc=0.838, pr_auc=0.65, log_loss=0.420, ece=0.035),
     ),
-    Bar("parity cdnow", "0 differing bits", lambda: parity("cdnow"), quick=False),
-    Bar("parity telco", "0 differing bits", lambda: parity("telco"), quick=False),
+    Bar("parity cdnow", "0 differing bits on every engine", lambda: parity("cdnow", everywhere=True), quick=False),
+    Bar("parity telco", "0 differing bits on every engine", lambda: parity("telco", everywhere=True), quick=False),
     Bar("content digest", "same inputs, same digest", lambda: same_digest("telco")),
     Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
+    Bar("killed, a few", "run again, nothing differs", lambda: bars.strikes("kill", "files,redis", 2)),
+    Bar("killed", "50 times each, nothing differs", lambda: bars.strikes("kill", EVERY, 50), quick=False),
+    Bar("server restarted", "nothing lost", lambda: bars.strikes("restart", "postgresql,redis", 10), quick=False),
+    Bar("aggregates, wide", "<= 1.3x the bare SQL, <= 1 GiB", bars.wide, quick=False),
+    Bar("online reads", "p99 of one row <= 1 ms", bars.online, quick=False),
+    Bar("batch scoring", ">= 0.7 of a bare loop, memory flat", bars.batch, quick=False),
+    Bar("one more day", "<= 10 %, retrain <= 35 %, metrics inside", bars.retrain, quick=False),
 ]
 
 

@@ -1,0 +1,74 @@
+"""Bars that other benchmarks measure: each is run as a program of its own, and its figures are held against the bar."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import servers
+
+ROOT = Path(__file__).parent.parent
+
+
+def figures(script: str, *words: str) -> Any:
+    """The JSON object that a benchmark prints.
+
+    Raises:
+        RuntimeError: with its last words, if it fails.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{script}", *words, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    if done.returncode:
+        raise RuntimeError(f"benchmarks.{script} {' '.join(words)}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def engines() -> Iterator[tuple[str, str]]:
+    """Addresses of a PostgreSQL and a Redis server, for as long as the block runs."""
+    with ExitStack() as stack:
+        yield stack.enter_context(servers.postgresql()).url, stack.enter_context(servers.redis()).url
+
+
+def strikes(blow: str, stores: str, times: int) -> tuple[str, bool]:
+    """Commands struck at random moments and run again: no outcome differs, or the benchmark fails."""
+    rows = figures("kills", "--blow", blow, "--stores", stores, "--times", str(times))["rows"]
+    hits = sum(int(row[2].split()[0]) for row in rows)
+    return f"{len(rows)} commands x {times}: {hits} hit, 0 outcomes differ", True
+
+
+def wide() -> tuple[str, bool]:
+    """Aggregates at 1M, 3M and 10M events against the bare SQL."""
+    measured = figures("features")["wide"]
+    told = ", ".join(f"{m['events'] / 1e6:.0f}M {m['ours'] / m['bare']:.2f}x {m['peak']:,.0f} MiB" for m in measured)
+    return told, all(m["ours"] <= 1.3 * m["bare"] and m["peak"] <= 1_024 for m in measured)
+
+
+def online() -> tuple[str, bool]:
+    """Reads of one row on every store."""
+    measured = figures("online")
+    told = ", ".join(f"{name} {one['read_one']['p99']:.2f}" for name, one in measured.items())
+    return f"p99 ms: {told}", all(one["read_one"]["p99"] <= 1 for one in measured.values())
+
+
+def batch() -> tuple[str, bool]:
+    """Scoring against a bare loop, and memory from a million to ten million rows."""
+    measured = figures("batch")
+    ratio = next(iter(measured["speed"].values()))["ratio"]
+    peaks = [run["peak_mb"] for run in measured["runs"]]
+    told = f"scoring {ratio:.2f} of the bare loop; peak {peaks[0]:.0f} to {peaks[-1]:.0f} MB"
+    return told, ratio >= 0.7 and max(peaks) <= 1.1 * min(peaks)
+
+
+def retrain() -> tuple[str, bool]:
+    """One more day of data, and a whole retrain after it."""
+    measured = figures("retrain")
+    day, whole = max(one["ratio"] for one in measured["days"]), measured["retrain"]["ratio"]
+    inside = measured["retrain"]["inside"]
+    told = f"a day {day:.1%} of a rebuild, a retrain {whole:.0%} of before, metrics {'inside' if inside else 'OUTSIDE'}"
+    return told, day <= 0.10 and whole <= 0.35 and inside
