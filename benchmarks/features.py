@@ -1,4 +1,5 @@
-"""`python -m benchmarks.features`: aggregates by the one SQL text, against pandas doing the same by hand."""
+"""`python -m benchmarks.features`: aggregates by the one SQL text, against pandas doing the same by hand, and at scale
+against the bare SQL in DuckDB."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from benchmarks import wide
 from benchmarks.paired import DAYS, START, compare, orders
 from cli.console import Json, Out, table
 from features.clock import DAY
@@ -82,7 +84,7 @@ def main(as_json: Annotated[bool, Json] = False) -> None:
         frame = pd.DataFrame({"row_id": np.arange(len(spine)), "key": spine.key.astype(object), "t": spine.t})
         out.say(f"{len(events):,} orders of {CUSTOMERS:,} customers, {len(spine):,} spine rows, {PAIRS} pairs")
         agree(store.aggregate(spine).aggregates, by_pandas(events, frame))
-        wide = compare(lambda: store.aggregate(spine), lambda: by_pandas(events, frame), PAIRS)
+        many = compare(lambda: store.aggregate(spine), lambda: by_pandas(events, frame), PAIRS)
 
         online = SQLiteStore(Path(directory) / "online.sqlite", store.features)
         online.load(1, store.events(1))
@@ -95,9 +97,9 @@ def main(as_json: Annotated[bool, Json] = False) -> None:
             lambda: online.compute([next(turn)], t), lambda: by_pandas_for(events, next(other), t), PAIRS, calls=20
         )
         online.close()
-    rate = len(spine) / wide.ours, len(spine) / wide.theirs
+    rate = len(spine) / many.ours, len(spine) / many.theirs
     rows = [
-        ["point in time, rows per CPU second", f"{rate[0]:,.0f}", f"{rate[1]:,.0f}", f"{wide.ratio:.2f}x"],
+        ["point in time, rows per CPU second", f"{rate[0]:,.0f}", f"{rate[1]:,.0f}", f"{many.ratio:.2f}x"],
         [
             "on read, CPU ms per key",
             f"{single.ours * 1e3:.2f}",
@@ -106,8 +108,11 @@ def main(as_json: Annotated[bool, Json] = False) -> None:
         ],
     ]
     out.say(table(rows, ["", "Holdfast", "pandas", "faster"]))
+    large = wide.measure(out.say)
+    out.say(table(wide.rows(large), wide.HEADER))
     sizes = {"events": len(events), "customers": CUSTOMERS, "spine_rows": len(spine), "pairs": PAIRS}
-    out.result({"sizes": sizes, "point_in_time": asdict(wide), "on_read": asdict(single)})
+    measured = {"point_in_time": asdict(many), "on_read": asdict(single), "wide": [asdict(one) for one in large]}
+    out.result({"sizes": sizes, **measured})
 
 
 if __name__ == "__main__":
