@@ -28,6 +28,8 @@ from tests.features.toys import NOW, Account, Row, Visit, feature_set, numbered
 T = NOW
 COUNT = feature_set(Visit, Aggregate.count("visits"), Aggregate.sum("total", "amount"), Aggregate.max("last_at", "at"))
 OTHER = feature_set(Visit, Aggregate.count("visits", window=5))
+OWN_EVENTS = [kind for kind in KINDS if kind != "beside"]
+SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 HOSTILE = ["'; DROP TABLE events; --", "ключ", 'k1"]', "%s", "$1", "{}", "a*", "[k]", "\\", " ", "k:1", "K1", "k1 "]
 
 
@@ -64,18 +66,16 @@ def store(at: Place) -> Iterator[OnlineStore]:
     opened.close()
 
 
-def test_loading_a_batch_again_changes_nothing(at: Place, store: OnlineStore) -> None:
-    if at.kind == "beside":
-        pytest.skip("the event store keeps the events")
+@pytest.mark.parametrize("at", OWN_EVENTS, indirect=True)
+def test_loading_a_batch_again_changes_nothing(store: OnlineStore) -> None:
     for _ in range(2):
         store.load(1, columns(numbered([Row("", "1", T - 9, 0, 5), Row("", "1", T - 9, 0, 5)])))
         assert store.compute(["1"], T).aggregates["total"].tolist() == [10]
     assert store.last_batch() == 1
 
 
-def test_a_load_that_fails_leaves_no_half_batch(at: Place, store: OnlineStore) -> None:
-    if at.kind == "beside":
-        pytest.skip("the event store keeps the events")
+@pytest.mark.parametrize("at", OWN_EVENTS, indirect=True)
+def test_a_load_that_fails_leaves_no_half_batch(store: OnlineStore) -> None:
     store.load(1, columns([Row("e", "1", T - 9, 0, 5)]))
     with pytest.raises(ValueError, match="zip"):
         store.load(2, columns([Row("f", "1", T - 9, 0, 5)]) | {"ts": [T, T]})
@@ -291,9 +291,9 @@ def test_a_reader_never_sees_rows_of_another_time_than_it_says(at: Place, store:
     assert len(reads) > 10
 
 
+@pytest.mark.parametrize("at", SERVERS, indirect=True)
 def test_a_server_that_is_away_is_told_and_found_again_when_it_is_back(at: Place, store: OnlineStore) -> None:
-    if at.server is None:
-        pytest.skip("no server")
+    assert at.server is not None
     store.materialize([part(["1"], 7)], T, 1, full=True)
     hasty = open_online(at.url, at.home, COUNT, name=at.name, timeout=0.3, pool=2)
     assert totals(hasty, ["1"]) == [(T, 7, True)]
