@@ -21,7 +21,7 @@ def test_it_names_the_model_its_data_its_metrics_its_rule_and_its_inputs(
     card, manifest = cards["pulse"], pulse_ready.toy.train().manifest
     assert card.startswith("# pulse: Pulse: no visit in the next 30 days\n")
     assert f"`{manifest.fingerprint[:16]}`" in card
-    assert "| train | 2020-03-31T00:00:00Z to 2020-05-30T00:00:00Z | 577 |" in card
+    assert "| train | 2020-03-09T00:00:00Z to 2020-05-08T00:00:00Z | 507 |" in card
     assert f"| ROC-AUC | {manifest.metrics['model']['roc_auc']:.4f} |" in card
     assert "`churn` where the probability is at least 0.2500, else `stay`" in card
     assert "contact 1, loss 20, rescued 0.2" in card
