@@ -160,6 +160,20 @@ def test_dated_records_answer_as_of_their_time_and_arrival(engine: Engine) -> No
         store.records(Spine.at(["2"], at[0]))
 
 
+def test_of_records_of_one_time_the_last_batch_counts(engine: Engine) -> None:
+    class Sized(Contract):
+        customer_id: Key
+        at: Timestamp
+        size: int
+
+    store = engine.records(Source(Sized, zone="UTC"))
+    keys = [str(n) for n in range(20)]  # their ids, which are digests, come in any order
+    for size in (1, 3, 2):
+        lines = "".join(f"{key},2025-01-01,{size}\n" for key in keys)
+        engine.take(store, f"customer_id,at,size\n{lines}", table="records")
+    assert store.records(Spine.at(keys, NOW))["size"].tolist() == [2] * len(keys)
+
+
 FILES = [
     ("events", sales(GOOD, GOOD, changed(customer_id="8"), changed(pieces="x"))),
     ("records", "customer_id,plan\n1,small\n2,large\n3,none\n"),
@@ -287,7 +301,7 @@ def histories(draw: st.DrawFn) -> tuple[list[tuple[str, pa.Table]], list[str]]:
             number += 1
             own = {field: draw(VALUES[field]) for field in SCHEMAS[name].names if field not in SYSTEM}
             key, ts, known = draw(st.sampled_from(keys)), draw(TIMES), draw(TIMES | st.just(0))
-            rows.append({"event_id": f"{key}-{number}", "key": key, "ts": ts, "ingested_at": known, **own})
+            rows.append({"event_id": f"{key}-{99 - number}", "key": key, "ts": ts, "ingested_at": known, **own})
         batches.append((name, pa.Table.from_pylist(rows, SCHEMAS[name])))
     return batches, keys
 

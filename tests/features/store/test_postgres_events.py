@@ -161,7 +161,9 @@ def stuck(server: Server, name: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def test_a_second_writer_is_refused_by_name_and_the_first_is_unharmed(place: Engine, postgresql: Server) -> None:
-    store = place.open(SALE)
+    store = place.open(
+        SALE, url=f"{postgresql.url}?options=-c%20lock_timeout%3D60s"
+    )  # were it not refused, it would wait
     place.take(store, sales(GOOD))
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'relation'"
     (place.home / "first.csv").write_text(sales(changed(customer_id="8")))
