@@ -1,6 +1,6 @@
 """`python -m benchmarks.retrain`: what one more day of data costs, and a whole retrain against pandas from all events.
 
-A grocer: 20,000 customers with about 300 orders each over two years, in daily batches; a label time every two weeks.
+A grocer: 20,000 customers with about 400 orders each over two years, in daily batches; a label time every two weeks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from training.split import split
 from training.train import train
 from usecases import Absence, UseCase, load
 
-CUSTOMERS, ORDERS, DAYS, NEW = 20_000, 300, 720, 4
+CUSTOMERS, ORDERS, DAYS, NEW = 20_000, 400, 720, 3
 LABEL = Absence(horizon=90 * DAY, every=14 * DAY, first=90 * DAY)
 WINDOWS = ((None, ""), (30, "_30d"), (90, "_90d"), (180, "_180d"))
 
