@@ -119,6 +119,14 @@ def redacted(url: str) -> str:
     return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"(//[^:@/?]*):.*@", r"\1:***@", url))
 
 
+def miswritten(url: str) -> bool:
+    """Whether there is a password that libpq takes apart, as it is not escaped: its messages would tell parts of it."""
+    if not re.match(r"\w+://[^:@/?]*:.*@", url):
+        return False
+    whole = re.match(r"\w+://[^:@/?]*:([^@/]*)@[^@/?]*([/?]|$)", url)
+    return whole is None or re.search("%(?![0-9A-Fa-f]{2})|%00", whole[1]) is not None
+
+
 def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
     """Set what is `PINNED`."""
     for name, value in PINNED.items():

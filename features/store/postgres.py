@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,7 +14,7 @@ from adbc_driver_manager.dbapi import Connection
 from features.contract import SYSTEM, Column, columns
 from features.source import Source
 from features.store.base import StoreError, Unreachable
-from settings import redacted
+from settings import miswritten, redacted
 
 _GONE = ("08", "53", "57", "58")
 """Classes of SQLSTATE that say the server is away, stopping, or out of something; an empty one never reached it."""
@@ -65,7 +64,7 @@ def _commit(connection: Connection, url: str) -> None:
 
 def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     """A driver's error in our words, without the password."""
-    if not error.sqlstate and _miswritten(url):  # the driver would tell parts of it as host, port or token
+    if not error.sqlstate and miswritten(url):  # the driver would tell parts of it as host, port or token
         return StoreError(
             f"{redacted(url)} is no address: its password must write @ as %40, / as %2F, % as %25; nothing was changed"
         )
@@ -76,14 +75,6 @@ def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     if not error.sqlstate or error.sqlstate[:2] in _GONE:
         return Unreachable(f"{redacted(url)} is out of reach: {said}; nothing was changed, try again when it is back")
     return StoreError(f"{redacted(url)}: {said}; nothing was changed")
-
-
-def _miswritten(url: str) -> bool:
-    """Whether there is a password that libpq takes apart, as it is not escaped."""
-    if not re.match(r"\w+://[^:@/?]*:.*@", url):
-        return False
-    whole = re.match(r"\w+://[^:@/?]*:([^@/]*)@[^@/?]*([/?]|$)", url)
-    return whole is None or re.search("%(?![0-9A-Fa-f]{2})|%00", whole[1]) is not None
 
 
 def run(connection: Connection, sql: str, bound: Sequence[Any] | None = None) -> None:

@@ -24,7 +24,7 @@ from features.contract import SYSTEM, columns
 from features.featureset import FeatureSet
 from features.store import plain
 from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
-from settings import redacted
+from settings import miswritten, redacted
 
 T = TypeVar("T")
 _MOST = 500
@@ -78,6 +78,8 @@ class PostgresOnline:
             f"WITH ORDINALITY AS k(key, n)), events AS (SELECT * FROM {self.events}) {features.sql}"
         )
         self._writer: psycopg.Connection | None = None
+        if miswritten(url):
+            raise StoreError(f"{redacted(url)} is no address: its password must write @ as %40, / as %2F, % as %25")
         try:
             psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
