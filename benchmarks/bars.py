@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,3 +73,12 @@ def retrain() -> tuple[str, bool]:
     inside = measured["retrain"]["inside"]
     told = f"a day {day:.1%} of a rebuild, a retrain {whole:.0%} of before, metrics {'inside' if inside else 'OUTSIDE'}"
     return told, day <= 0.10 and whole <= 0.35 and inside
+
+
+def thorough() -> tuple[str, bool]:
+    """The tests that draw examples, with all of them: aggregates on every engine, materialization, training sets."""
+    files = sorted(str(path) for path in (ROOT / "tests").rglob("test_*.py") if "examples(" in path.read_text())
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *files]
+    environ = {**os.environ, "THOROUGH": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    return done.stdout.strip().splitlines()[-1], done.returncode == 0

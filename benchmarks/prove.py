@@ -147,6 +147,7 @@ BARS = [
     Bar("parity telco", "0 differing bits on every engine", lambda: parity("telco", everywhere=True), quick=False),
     Bar("content digest", "same inputs, same digest", lambda: same_digest("telco")),
     Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
+    Bar("properties", "all examples on every engine", bars.thorough, quick=False),
     Bar("killed, a few", "run again, nothing differs", lambda: bars.strikes("kill", "files,redis", 2)),
     Bar("killed", "50 times each, nothing differs", lambda: bars.strikes("kill", EVERY, 50), quick=False),
     Bar("server restarted", "nothing lost", lambda: bars.strikes("restart", "postgresql,redis", 10), quick=False),

@@ -126,8 +126,9 @@ def test_materialize_says_what_it_wrote_and_repeats_nothing(homes: dict[str, str
     path.write_text(CSV)
     holdfast("ingest", str(path), "--backfill", environ=homes)
     first, second = (figures("materialize", environ=homes) for _ in range(2))
-    assert first == {"rows": 2, "as_of": "1998-07-01T00:00:00Z", "written": True}
-    assert second == {**first, "written": False}
+    assert first == {"rows": 2, "as_of": "1998-07-01T00:00:00Z", "computed": 2, "full": True}
+    assert second == {**first, "computed": 0, "full": False}
+    assert figures("materialize", "--full", environ=homes) == first
 
 
 def test_features_prints_the_one_sql_text(cdnow: Workspace) -> None:

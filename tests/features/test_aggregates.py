@@ -23,6 +23,7 @@ from features.store import open_online
 from features.store.base import Lookup, OnlineStore, Spine
 from features.store.parquet import ParquetStore
 from features.store.sqlite import SQLiteStore
+from tests.effort import examples
 from tests.features.toys import Receipt, Row, Sale, Visit, commit, feature_set, numbered, opened, take
 
 T = 1_700_000_000_000_000
@@ -155,7 +156,7 @@ def everywhere(offline: ParquetStore, online: OnlineStore, rows: Sequence[Row], 
     same(online.read(asked), expected)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(ROWS, AGGREGATES, st.lists(TIMES, min_size=1, max_size=2))
 def test_every_engine_answers_as_the_oracle(rows: list[Row], aggregates: list[Aggregate], times: list[int]) -> None:
     with tempfile.TemporaryDirectory() as home:
@@ -166,7 +167,7 @@ def test_every_engine_answers_as_the_oracle(rows: list[Row], aggregates: list[Ag
             online.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(ROWS, AGGREGATES, st.lists(TIMES, min_size=1, max_size=2))
 def test_every_server_answers_as_the_oracle(
     postgresql: Server, redis: Server, rows: list[Row], aggregates: list[Aggregate], times: list[int]
@@ -182,7 +183,7 @@ def test_every_server_answers_as_the_oracle(
                 everywhere(offline, online, rows, times)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(ROWS.filter(bool), AGGREGATES)
 def test_the_same_holds_for_rows_that_came_through_a_file(rows: list[Row], aggregates: list[Aggregate]) -> None:
     with tempfile.TemporaryDirectory() as home:

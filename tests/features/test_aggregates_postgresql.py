@@ -15,6 +15,7 @@ from features.aggregates import Aggregate
 from features.source import Source
 from features.store.base import Spine
 from features.store.postgres_events import PostgresEvents
+from tests.effort import examples
 from tests.features.engines import Engine, fill
 from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, oracle, same
 from tests.features.toys import ROW, Row, Visit, feature_set
@@ -28,7 +29,7 @@ def name(postgresql: Server) -> str:
     return engine.name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(ROWS, AGGREGATES, st.lists(TIMES, min_size=1, max_size=2))
 def test_postgresql_answers_as_the_oracle(
     postgresql: Server, name: str, rows: list[Row], aggregates: list[Aggregate], times: list[int]

@@ -20,6 +20,7 @@ from features.featureset import FeatureSet
 from features.source import Source
 from features.store.base import StoreError
 from features.store.parquet import ParquetStore
+from tests.effort import examples
 from tests.model.toys import (
     AGGREGATES,
     AS_OF,
@@ -61,7 +62,7 @@ def same(one: Dataset, other: Dataset) -> bool:
 @given(
     st.integers(0, 3 * DAY), st.integers(1, 40), st.integers(1, 40), st.integers(0, 40), st.sampled_from([DAY, HOUR])
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_label_times_are_snapped_decided_and_have_their_history(
     pulse_ready: Ready, late: int, horizon: int, every: int, first: int, cadence: int
 ) -> None:
@@ -82,7 +83,7 @@ def test_label_times_are_snapped_decided_and_have_their_history(
 
 
 @given(st.integers(0, 70), st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_new_day_moves_the_latest_label_time_only(pulse_ready: Ready, before: int, horizon: int, every: int) -> None:
     usecase = pulse(label=Absence(horizon=horizon * DAY, every=every * DAY, first=60 * DAY))
     now = pulse_ready.toy.store.span()[1] - before * DAY
@@ -217,7 +218,7 @@ def told(root: Path, rows: list[tuple[str, int, int, int, str, int]]) -> tuple[U
 
 
 @given(events)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_labels_and_aggregates_agree_with_a_slow_oracle(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int, int, str, int]]
 ) -> None:

@@ -25,6 +25,7 @@ from features.source import Source
 from features.store.base import Spine
 from features.store.parquet import ParquetStore
 from model.golden import Inputs
+from tests.effort import examples
 from tests.model.toys import AS_OF, START, Visit, ingest_visits, pulse, visits, write_csv
 from training.dataset import Dataset, build, label_times
 from training.parts import KEPT, Part, Parts
@@ -137,7 +138,7 @@ batches = st.lists(
 
 
 @given(batches)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_batch_rebuilds_what_it_touches_and_the_set_is_that_of_a_build_from_scratch(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, int, int]]]
 ) -> None:

@@ -18,6 +18,7 @@ from features.contract import Contract, ContractError, EventId, Key, Timestamp
 from features.etl.ingest import ingest, replay, summary, total
 from features.etl.read import SourceError
 from features.source import Source
+from tests.effort import examples
 from tests.features.engines import Engine
 from tests.features.toys import (
     GOOD,
@@ -265,7 +266,7 @@ def corrupted(draw: st.DrawFn) -> bytes:
     return SALES_HEADER.encode() + b"\n" + b"".join(lines)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(corrupted())
 def test_good_and_quarantined_rows_sum_to_the_input_whatever_it_is(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as home:

@@ -24,6 +24,7 @@ from features.rows import Arrays
 from features.source import Source
 from features.store.base import EventStore, Lookup, Materialized, NoRecord, Spine, StoreError
 from features.store.sqlite import SQLiteStore
+from tests.effort import examples
 from tests.features.engines import Engine, fill
 from tests.features.test_aggregates import EDGES, NUMBERS, TIMES
 from tests.features.toys import GOOD, NOW, Account, Receipt, Sale, Visit, changed, feature_set, sales, stored
@@ -372,7 +373,7 @@ def lookup(found: Lookup) -> Any:
     return [*named, bits(found.known), bits(found.as_of)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(histories(), QUESTIONS)
 def test_every_engine_answers_every_question_alike(
     alike: EventStore, history: tuple[list[tuple[str, pa.Table]], list[str]], question: Question

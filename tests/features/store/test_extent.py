@@ -16,6 +16,7 @@ from features.featureset import FeatureSet
 from features.source import Source
 from features.store.base import Spine
 from features.store.parquet import ParquetStore
+from tests.effort import examples
 from tests.model.toys import AGGREGATES, AS_OF, START, Visit, write_csv
 
 
@@ -57,7 +58,7 @@ def filled(root: Path, written: list[tuple[str, list[tuple[str, int, int]]]]) ->
 
 
 @given(batches, moments, st.integers(0, 6))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_relevant_batches_are_those_a_scan_of_every_row_finds(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, list[tuple[str, int, int]]]], t: int, ahead: int
 ) -> None:
@@ -73,7 +74,7 @@ def test_relevant_batches_are_those_a_scan_of_every_row_finds(
 
 
 @given(batches, moments, st.integers(0, 6))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_files_that_are_left_unopened_would_have_changed_nothing(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, list[tuple[str, int, int]]]], t: int, ahead: int
 ) -> None:

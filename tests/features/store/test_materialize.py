@@ -22,6 +22,7 @@ from features.store.base import Materialized, OnlineStore, Spine, StoreError
 from features.store.materialize import Outcome, materialize
 from features.store.parquet import ParquetStore
 from features.store.sqlite import SQLiteStore
+from tests.effort import examples
 from tests.features.store.places import Place, place
 from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, T, oracle, same
 from tests.features.toys import Row, Visit, feature_set, lay
@@ -103,7 +104,7 @@ def honest(online: OnlineStore, features: FeatureSet, histories: tuple[list[Row]
             assert matches, (ASKED[number], row, told)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(AGGREGATES, RUNS)
 def test_who_changed_and_everyone_come_to_the_same(aggregates: list[Aggregate], runs: list[Run]) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -116,7 +117,7 @@ def test_who_changed_and_everyone_come_to_the_same(aggregates: list[Aggregate], 
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "redis"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(aggregates=AGGREGATES, runs=RUNS)
 def test_on_servers_too(
     postgresql: Server, redis: Server, kind: str, aggregates: list[Aggregate], runs: list[Run]

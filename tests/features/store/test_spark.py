@@ -30,6 +30,7 @@ from features.store.base import Lookup, Materialized, Spine, StoreError
 from features.store.parquet import ParquetStore
 from features.store.spark import SparkStore
 from model import store as model_store
+from tests.effort import examples
 from tests.features.engines import Engine
 from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, WINDOWS, T, oracle, same
 from tests.features.toys import NOW, Row, Sale, Visit, changed, commit, feature_set, numbered, opened, sales, take
@@ -54,7 +55,7 @@ def joined(cases: list[tuple[list[Row], list[Aggregate]]]) -> tuple[list[Row], l
     return numbered(rows), [replace(one, name=f"a{n}") for n, one in enumerate(aggregates)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(CASES, st.lists(TIMES, min_size=3, max_size=3))
 def test_spark_answers_as_the_oracle_and_as_duckdb(
     spark: SparkSession, cases: list[tuple[list[Row], list[Aggregate]]], times: list[int]
@@ -70,7 +71,7 @@ def test_spark_answers_as_the_oracle_and_as_duckdb(
         same(found, offline.aggregate(spine))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 @given(ROWS.filter(bool), st.lists(TIMES, min_size=2, max_size=2, unique=True), st.sampled_from(WINDOWS))
 def test_spark_knows_who_changed_who_is_active_and_what_a_cut_hides(
     spark: SparkSession, rows: list[Row], times: list[int], window: int
