@@ -11,66 +11,30 @@ import of pandas.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-import psycopg
 import typer
-from redis import Redis
 
-from benchmarks.servers import Server, postgresql, redis
+from benchmarks.ground import FIRST, Ground, Place, ground
+from benchmarks.outcome import honest, outcome
 from cli import main as command_line
 from cli.console import Json, Out, table
 from cli.workspace import Workspace
-from features.clock import DAY, parse, rfc3339
-from features.store.base import Spine, StoreError
+from features.clock import rfc3339
 from settings import HoldfastError
 
-CUSTOMERS, ORDERS, SEED = 400, 4_000, 7
-START = parse("2024-01-01T00:00:00Z")
-FIRST, SECOND = START + 500 * DAY, START + 501 * DAY
 COMMANDS = ("ingest", "materialize", "train", "score")
-TIMES = ("committed_at", "created_at", "finished_at", "started_at", "git_commit")
-"""Fields that say when something was written, and by which state of the code."""
 Blow = Callable[[int], None]
 """Called with the process id of the command that is struck."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one run keeps everything: a directory, and a database on each server that the stores need."""
-
-    home: Path
-    environ: dict[str, str]
-
-    def words(self, command: str) -> list[str]:
-        """The command under test."""
-        target = ["--to", f"{self.environ['HOLDFAST_EVENTS_URL']}/scores"] if self.on_postgresql else ["--out", "out"]
-        target[1] = target[1] if self.on_postgresql else str(self.home / "out")
-        return {
-            "ingest": ["ingest", str(self.home.parent / "second.csv"), "--backfill"],
-            "materialize": ["materialize"],
-            "train": ["train", "cdnow", "--algorithm", "logistic"],
-            "score": ["score", "cdnow", "--model", "cdnow@champion", "--rows-per-part", "50", *target],
-        }[command]
-
-    @property
-    def on_postgresql(self) -> bool:
-        """Whether events and scores go to PostgreSQL."""
-        return "HOLDFAST_EVENTS_URL" in self.environ
 
 
 def run(place: Place, words: list[str], blow: Blow | None = None, after: float = 0.0) -> tuple[float, bool]:
@@ -145,182 +109,6 @@ def asked(place: Place, question: Callable[[Workspace], Any]) -> Any:
     if isinstance(answer, dict) and "error" in answer:
         raise HoldfastError(answer["error"])
     return answer
-
-
-def honest(workspace: Workspace) -> int:
-    """Compare every online row with the event store as of the time it claims; how many were compared.
-
-    Raises:
-        HoldfastError: naming a row that is not what it says, or a watermark ahead of the data.
-    """
-    events = workspace.events
-    with closing(workspace.online()) as online:
-        try:
-            held = online.as_of()
-        except StoreError:
-            return 0
-        last = max((batch.number for batch in events.batches()), default=0)
-        if held.batch > last:
-            raise HoldfastError(f"the online rows claim batch {held.batch}, and there are {last}")
-        keys = events.keys(SECOND)
-        found = online.read(keys.tolist())
-        true = events.aggregate(Spine(keys, found.as_of))
-        behind = len(events.batches()) > held.batch
-        for name, values in found.aggregates.items():
-            wrong = ~(
-                (values == true.aggregates[name])
-                | ((values != values) & (true.aggregates[name] != true.aggregates[name]))
-            )
-            if wrong[found.known].any() and not behind:
-                raise HoldfastError(f"{name} of {keys[found.known & wrong][0]} is not what the event store says")
-    return len(keys)
-
-
-def outcome(workspace: Workspace) -> dict[str, str]:
-    """Everything that commands leave behind, by name: digests of files without times of writing, dumps of tables."""
-    found: dict[str, str] = {}
-    with closing(workspace.online()) as online:
-        try:
-            held = online.as_of()
-            keys = workspace.events.keys(SECOND)
-            rows = online.read(keys.tolist())
-            values = {name: column.tolist() for name, column in rows.aggregates.items()}
-            found["online rows"] = _digest([keys.tolist(), rows.known.tolist(), rows.as_of.tolist(), repr(values)])
-            found["online as_of"] = repr(held)
-            found["online events"] = _digest(
-                [column.tolist() for column in online.compute(keys.tolist(), SECOND).aggregates.values()]
-            )
-        except StoreError:
-            found["online rows"] = "none"
-    url = workspace.settings.events_url
-    if url is not None:
-        found |= _tables(url)
-    for path in sorted(workspace.settings.home.parent.rglob("*")):
-        if path.is_file() and _kept(path):
-            found[_name(path, workspace.settings.home.parent)] = _file(path)
-    return found
-
-
-def _kept(path: Path) -> bool:
-    """Whether a file is an outcome: logs, locks and SQLite's own files (compared by their rows) are not."""
-    if (
-        path.name in ("log", "model.yaml", "manifest.sha256", "journal.jsonl")
-        or path.suffix == ".lock"
-        or path.name == ".lock"
-    ):
-        return False
-    return (".sqlite" not in path.name and "bentoml" not in path.parts) or path.parent.parent.name == "cdnow"
-
-
-def _name(path: Path, root: Path) -> str:
-    return str(path.relative_to(root))
-
-
-def _file(path: Path) -> str:
-    if path.suffix == ".json":
-        return _digest(_timeless(json.loads(path.read_text())))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _timeless(value: Any) -> Any:
-    """Without the times at which something was written, and what is derived from them."""
-    if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in TIMES}
-    if isinstance(value, str) and value.startswith("{"):
-        return _timeless(json.loads(value))
-    return [_timeless(one) for one in value] if isinstance(value, list) else value
-
-
-def _tables(url: str) -> dict[str, str]:
-    sql = (
-        "SELECT table_schema, table_name FROM information_schema.tables "
-        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
-    )
-    found = {}
-    with psycopg.connect(url) as connection:
-        for schema, name in connection.execute(sql).fetchall():
-            own = [row for (row,) in connection.execute(f'SELECT to_jsonb(r) FROM "{schema}"."{name}" r').fetchall()]
-            found[f"{schema}.{name}"] = _digest(sorted(json.dumps(_timeless(row), sort_keys=True) for row in own))
-    return found
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-class Ground:
-    """Where places are made: on `files` (Parquet and SQLite), `postgresql`, or `redis` (with Parquet)."""
-
-    def __init__(self, root: Path, stores: str, server: Server | None) -> None:
-        self.root, self.stores, self.server = root, stores, server
-        _orders(root)
-
-    def place(self, name: str, like: Place | None = None) -> Place:
-        """A place of that name: new, or a copy of what another one holds."""
-        home = self.root / f"place-{name}"
-        shutil.rmtree(home, ignore_errors=True)
-        if like is None:
-            (home / "bentoml").mkdir(parents=True)
-        else:
-            shutil.copytree(like.home, home)
-        environ = {
-            "HOLDFAST_HOME": str(home / "var"),
-            "BENTOML_HOME": str(home / "bentoml"),
-            "HOLDFAST_NOW": rfc3339(SECOND),
-            "OMP_NUM_THREADS": "1",
-        }
-        return Place(home, environ | self._urls(name, like))
-
-    def restart(self, _: int) -> None:
-        """The server goes away at once, and is back."""
-        if self.server is not None:
-            self.server.restart(signal.SIGQUIT if self.stores == "postgresql" else signal.SIGKILL)
-
-    def _urls(self, name: str, like: Place | None) -> dict[str, str]:
-        if self.server is None:
-            return {}
-        if self.stores == "postgresql":
-            made = f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{like.home.name[6:]}"' if like is not None else "")
-            with psycopg.connect(self.server.url, autocommit=True) as connection:
-                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-                connection.execute(made)
-            own = self.server.url.removesuffix("/postgres") + f"/{name}"
-            return {"HOLDFAST_EVENTS_URL": own, "HOLDFAST_ONLINE_URL": own}
-        own = self.server.url.removesuffix("/0") + f"/{NAMES.index(name)}"
-        with Redis.from_url(own) as to:
-            to.flushdb()
-        if like is not None:
-            with Redis.from_url(like.environ["HOLDFAST_ONLINE_URL"]) as of:
-                for key in of.scan_iter():
-                    of.copy(key, key, destination_db=NAMES.index(name))
-        return {"HOLDFAST_ONLINE_URL": own}
-
-
-NAMES = ("prepared", "reference", "trial")
-
-
-@contextmanager
-def ground(stores: str) -> Iterator[Ground]:
-    """The stores, for as long as the block runs."""
-    servers: dict[str, AbstractContextManager[Server]] = {"postgresql": postgresql(), "redis": redis()}
-    with (
-        tempfile.TemporaryDirectory(prefix="holdfast-kills-") as directory,
-        servers.get(stores, nullcontext()) as running,
-    ):
-        yield Ground(Path(directory), stores, running)
-
-
-def _orders(root: Path) -> None:
-    """Two files of orders, of up to a day before FIRST and of the day after; a few rows are bad."""
-    chance = random.Random(SEED)  # noqa: S311  # data, no secret
-    header = "customer_id date number_of_cds dollar_value\n"
-    for name, begin, end, count in (("first", START, FIRST, ORDERS), ("second", FIRST, SECOND, ORDERS // 10)):
-        with (root / f"{name}.csv").open("w") as file:
-            file.write(header)
-            for number in range(count):
-                day = rfc3339(chance.randrange(begin, end))[:10].replace("-", "")
-                cds = "many" if number % 97 == 0 else chance.randrange(1, 9)
-                file.write(f"c{chance.randrange(CUSTOMERS)} {day} {cds} {chance.randrange(9_999) / 100:.2f}\n")
 
 
 def prepared(place: Place, command: str) -> None:
