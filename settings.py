@@ -120,11 +120,10 @@ def redacted(url: str) -> str:
 
 
 def miswritten(url: str) -> bool:
-    """Whether there is a password that libpq takes apart, as it is not escaped: its messages would tell parts of it."""
-    if not re.match(r"\w+://[^:@/?]*:.*@", url):
-        return False
-    whole = re.match(r"\w+://[^:@/?]*:([^@/]*)@[^@/?]*([/?]|$)", url)
-    return whole is None or re.search("%(?![0-9A-Fa-f]{2})|%00", whole[1]) is not None
+    """Whether there is a password with characters that are not escaped: a driver would take it apart, and tell parts of
+    it as host, port or option (RFC 3986, section 3.2.1)."""
+    password = re.match(r"\w+://[^:@/?#]*:(.*)@", url, re.DOTALL)
+    return password is not None and not re.fullmatch(r"([\w.~!$&'()*+,;=:-]|%(?!00)[0-9A-Fa-f]{2})*", password[1])
 
 
 def pin_environment(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:

@@ -84,7 +84,8 @@ def _tables(workspace: Workspace, given: Path | str, asked: str | None) -> list[
         named = [name for name in tables if workspace.usecase.sources[name].relation is not None]
         return named or tables[:1]
     if asked not in tables and (asked is not None or len(tables) > 1):
-        raise HoldfastError(f"which table is it? Say --table {' or --table '.join(tables)}")
+        which = "which table is it?" if asked is None else f"there is no table {asked!r} here."
+        raise HoldfastError(f"{which} Say --table {' or --table '.join(tables)}")
     return [asked or tables[0]]
 
 

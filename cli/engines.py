@@ -50,7 +50,7 @@ def answers(asked: Asked, engine: str) -> Iterator[tuple[str, int, Scores]]:
             PostgreSQL or Redis server. Nothing stays there afterwards.
 
     Raises:
-        StoreError: if the engine is unknown, or out of reach.
+        StoreError: if the engine is out of reach.
     """
     if engine == "spark":
         yield from _spark(asked)
@@ -59,8 +59,6 @@ def answers(asked: Asked, engine: str) -> Iterator[tuple[str, int, Scores]]:
         yield from _duckdb(asked)
         return
     scheme = urlsplit(engine).scheme
-    if scheme not in (*POSTGRESQL, "redis", "rediss"):
-        raise StoreError(f"no engine {redacted(engine)!r}: there are duckdb, spark, postgresql://..., redis://...")
     if asked.workspace.usecase.features.events is None:
         return  # nothing is stored online: every input is in the request
     title = "PostgreSQL" if scheme in POSTGRESQL else "Redis"
@@ -69,6 +67,17 @@ def answers(asked: Asked, engine: str) -> Iterator[tuple[str, int, Scores]]:
             yield from _wide(asked, title, _events(asked, engine, name))
         yield from _narrow(asked, f"{title} on-read", online, computed=True)
         yield from _narrow(asked, f"{title} materialized", online, computed=False)
+
+
+def check(engine: str) -> str:
+    """The engine, if there is such a one.
+
+    Raises:
+        StoreError: naming those that there are.
+    """
+    if engine not in ("duckdb", "spark") and urlsplit(engine).scheme not in (*POSTGRESQL, "redis", "rediss"):
+        raise StoreError(f"no engine {redacted(engine)!r}: there are duckdb, spark, postgresql://..., redis://...")
+    return engine
 
 
 @dataclass(frozen=True)

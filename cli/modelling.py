@@ -11,6 +11,7 @@ import typer
 from cli import parity as parity_module
 from cli import skew as skew_module
 from cli.console import Json, Master, Out, Wide, table
+from cli.engines import check
 from cli.run import run as run_module
 from cli.workspace import Engine, Workspace
 from features import clock
@@ -88,10 +89,11 @@ def parity(
 
     The stores that the settings name are among the paths. Servers named by --with hold a copy of the events meanwhile.
     """
+    asked = [check(engine) for engine in engines or []]
     out, workspace = _prepared(usecase, as_json)
     with out.progress() as progress:
         tag = _model(out, workspace, progress)
-        result = parity_module.parity(workspace, tag, progress, engines=_engines(workspace, engines or []))
+        result = parity_module.parity(workspace, tag, progress, engines=_engines(workspace, asked))
     rows = [[path, f"{numbers:,}"] for path, numbers in result.paths.items()]
     out.say(table(rows, ["path", "numbers"]))
     out.proved("parity", result.line)

@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.servers import Server, programs
+import pytest
+
+from benchmarks.servers import Server, postgresql, programs
 from cli.server import free_port
 from cli.workspace import ROOT
 
@@ -21,13 +24,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_page_runs_as_it_stands(tmp_path: Path, postgresql: Server) -> None:
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of its own, as the page makes a shop and users in it."""
+    with postgresql() as running:
+        yield running
+
+
+def test_the_page_runs_as_it_stands(tmp_path: Path, server: Server) -> None:
     (tmp_path / "my_usecases").mkdir()
     (tmp_path / "my_usecases" / "shop.py").write_text(blocks("python")[0])
     (tmp_path / "shop.sql").write_text(blocks("sql")[0])
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     (tmp_path / "bentoml").mkdir()
-    place = urlsplit(postgresql.url)
+    place = urlsplit(server.url)
     script = "\n".join(blocks("bash")).replace("PGHOST=localhost PGPORT=5432", f"PGHOST=127.0.0.1 PGPORT={place.port}")
     script = script.replace("PGUSER=postgres", f"PGUSER={place.username}")
     script = script.replace("--no-stay", f"--no-stay --port {free_port()}")

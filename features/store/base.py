@@ -12,7 +12,7 @@ import numpy as np
 from features.clock import rfc3339
 from features.rows import Arrays
 from features.source import Source
-from settings import HoldfastError
+from settings import HoldfastError, miswritten, redacted
 
 if TYPE_CHECKING:
     from features.etl.stage import Stage
@@ -29,6 +29,20 @@ class Unreachable(StoreError):
     Stores raise it for just that. Rows that are missing, of another fingerprint, or not what was written are a plain
     StoreError: serving may answer for a store that is down (HOLDFAST_ONLINE_DOWN), never for one that answers wrongly.
     """
+
+
+def address(url: str) -> str:
+    """The address of a server, as it was given.
+
+    Raises:
+        StoreError: if its password is not escaped; no driver has seen it then.
+    """
+    if miswritten(url):
+        raise StoreError(
+            f"{redacted(url)} is no address: write what is special in its password as %XX (@ is %40, / is %2F, a blank "
+            "is %20, % is %25)"
+        )
+    return url
 
 
 class NoRecord(StoreError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,11 +14,12 @@ from adbc_driver_manager.dbapi import Connection
 
 from features.contract import SYSTEM, Column, columns
 from features.source import Source
-from features.store.base import StoreError, Unreachable
-from settings import miswritten, redacted
+from features.store.base import StoreError, Unreachable, address
+from settings import redacted
 
 _GONE = ("08", "53", "57", "58")
 """Classes of SQLSTATE that say the server is away, stopping, or out of something; an empty one never reached it."""
+_CANCELED, _FORBIDDEN = "57014", "42501"
 _UNMADE = ("42P01", "42703", "3F000")
 """Undefined table, column, schema."""
 
@@ -35,7 +37,7 @@ def connected(
         Unreachable: if the server is away, or goes away. StoreError: for any other error of it.
     """
     try:
-        with adbc.connect(url) as connection:
+        with adbc.connect(address(url)) as connection:
             if snapshot:
                 run(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             run(connection, "SET TIME ZONE 'UTC'")
@@ -64,17 +66,20 @@ def _commit(connection: Connection, url: str) -> None:
 
 def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     """A driver's error in our words, without the password."""
-    if not error.sqlstate and miswritten(url):  # the driver would tell parts of it as host, port or token
-        return StoreError(
-            f"{redacted(url)} is no address: its password must write @ as %40, / as %2F, % as %25; nothing was changed"
-        )
     said = " ".join(str(error).replace(url, redacted(url)).split())
     said = said.partition("ERROR: ")[2].partition(" LINE 1:")[0].strip() or said
+    where = redacted(url)
     if error.sqlstate in _UNMADE:
-        return StoreError(f"{redacted(url)} lacks a table or a column: run `holdfast migrate` ({said})")
+        return StoreError(f"{where}: {said}: run `holdfast migrate`, if it is one of Holdfast's own")
+    if error.sqlstate == _CANCELED:
+        return StoreError(f"{where}: {said}; nothing half done was kept, run the command again")
+    if error.sqlstate == _FORBIDDEN:
+        return StoreError(f"{where}: {said}; have it granted, or name a schema that this user may write: SCHEMA.TABLE")
+    if not error.sqlstate and "FATAL:" in said and not re.search("starting|shutting|terminat|too many|remaining", said):
+        return StoreError(f"{where} refuses the connection: {said.partition('FATAL:')[2].strip()}")
     if not error.sqlstate or error.sqlstate[:2] in _GONE:
-        return Unreachable(f"{redacted(url)} is out of reach: {said}; nothing was changed, try again when it is back")
-    return StoreError(f"{redacted(url)}: {said}; nothing was changed")
+        return Unreachable(f"{where} is out of reach: {said}; nothing half done was kept, try again when it is back")
+    return StoreError(f"{where}: {said}; nothing half done was kept")
 
 
 def run(connection: Connection, sql: str, bound: Sequence[Any] | None = None) -> None:

@@ -23,8 +23,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from features.contract import SYSTEM, columns
 from features.featureset import FeatureSet
 from features.store import plain
-from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
-from settings import miswritten, redacted
+from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
+from settings import redacted
 
 T = TypeVar("T")
 _MOST = 500
@@ -78,10 +78,8 @@ class PostgresOnline:
             f"WITH ORDINALITY AS k(key, n)), events AS (SELECT * FROM {self.events}) {features.sql}"
         )
         self._writer: psycopg.Connection | None = None
-        if miswritten(url):
-            raise StoreError(f"{redacted(url)} is no address: its password must write @ as %40, / as %2F, % as %25")
         try:
-            psycopg.conninfo.conninfo_to_dict(url)
+            psycopg.conninfo.conninfo_to_dict(address(url))
         except psycopg.ProgrammingError:
             raise StoreError(
                 f"{redacted(url)} is no address: use postgresql://USER:PASSWORD@HOST:PORT/DATABASE"

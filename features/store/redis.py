@@ -32,7 +32,7 @@ from redis.retry import Retry
 
 from features.featureset import FeatureSet
 from features.store import plain
-from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, unmaterialized
+from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
 from features.store.sqlite import answer, event_columns, lay_out
 from settings import redacted
 
@@ -68,6 +68,7 @@ class RedisStore:
         self._spare: list[sqlite3.Connection] = []
         self._generation = ""
         self._token: str | None = None
+        address(url)
         try:
             self.reader = _client(url, timeout, pool, retries=1)  # a read may be asked again; it changes nothing
             self.writer = _client(url, _PATIENCE, 2, retries=0)
@@ -313,7 +314,8 @@ class RedisStore:
                 )
             lock = self.writer.lock(self._key("lock"), timeout=_LEASE, blocking=False, thread_local=False)
             if not lock.acquire(token=token) and not self._taken_over(lock, token):
-                holder = (self.writer.get(self._key("lock")) or "another process").rpartition(" ")[0]
+                held = (self.writer.get(self._key("lock")) or "another process").rpartition(" ")[0]
+                holder = re.sub(r" pid:\[\d+\]", ",", held)
                 raise StoreError(
                     f"writing {self.where}: {holder} is doing it; try again when it is done (a writer that has died on "
                     f"another machine is forgotten after {_LEASE:.0f} s)"
@@ -353,7 +355,9 @@ class RedisStore:
                 "HOLDFAST_ONLINE_TIMEOUT_MS says)"
             ) from error
         except redis.ConnectionError as error:
-            raise Unreachable(f"{self.where} is out of reach: {error}; try again when it is back") from error
+            raise Unreachable(
+                f"{self.where} is out of reach: {str(error).rstrip('.')}; try again when it is back"
+            ) from error
         except redis.RedisError as error:
             raise StoreError(f"{self.where}: {error}") from error
 

@@ -193,10 +193,14 @@ def _until_it_answers(store: OnlineStore) -> None:
             return
 
 
-@pytest.mark.parametrize("password", ["pa@s3cret", "pa/s3cret", "pa%s3cret", "%00s3cret"])
+@pytest.mark.parametrize(
+    "password",
+    ["pa@s3cret", "pa/s3cret", "pa%s3cret", "%00s3cret", "pa s3cret", "p@s3cret/x", "p@s3cret?q", "p]s3cret"],
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "redis"])
 def test_a_password_that_is_not_escaped_is_refused_before_the_driver_tells_it(
-    password: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    scheme: str, password: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(StoreError, match="must write @ as %40") as refused:
-        open_online(f"postgresql://u:{password}@127.0.0.1:1/db", tmp_path, COUNT, name="toy", timeout=0.3)
+    with pytest.raises(StoreError, match="@ is %40") as refused:
+        open_online(f"{scheme}://u:{password}@127.0.0.1:1/0", tmp_path, COUNT, name="toy", timeout=0.3)
     assert "s3cret" not in f"{refused.value} {caplog.text}"
