@@ -1,4 +1,4 @@
-"""Where scores go: what every sink answers, and which one an address names."""
+"""Where scores go: what every sink answers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cac
 
 
 def frame(usecase: UseCase, store: EventStore, spine: Spine) -> Inputs:
-    """Raw inputs of every spine row as they were known at its t: what training and batch read.
+    """Raw inputs of every spine row as they were known at its t: what other roads are compared with.
 
     Raises:
         StoreError: if a row's key has no record that the model needs.

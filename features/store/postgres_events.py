@@ -129,7 +129,7 @@ class PostgresEvents:
         return np.array(found["key"].to_pylist(), dtype=np.str_)
 
     def relevant(self, t: int, horizon: int) -> list[Batch]:
-        """The batches of events that have a part in an example at t: visible at t, or in [t, t + horizon)."""
+        """The batches with a part in an example at t: a row visible at t, or an event in [t, t + horizon)."""
         with self._connect() as connection:
             numbers = set(table(connection, relevant_sql(t, horizon, self.sources))["batch"].to_pylist())
             return [batch for batch in self._batches(connection) if batch.number in numbers]
@@ -148,10 +148,8 @@ class PostgresEvents:
                 hidden = "" if cut is None else f" AND ts < {int(cut)}"
                 keys = spine.key.tolist()
                 between = f"key BETWEEN {_literal(min(keys))} AND {_literal(max(keys))}"
-                own = (
-                    f'SELECT * FROM "{self.schema}".events WHERE {between}{hidden}'  # a part reads only its own events
-                )
-                run(connection, f"CREATE TEMP VIEW events AS {own}")
+                own = f'SELECT * FROM "{self.schema}".events WHERE {between}{hidden}'
+                run(connection, f"CREATE TEMP VIEW events AS {own}")  # a part of the keys reads only its own events
             found = table(connection, f"SELECT * FROM ({self.features.sql}) f ORDER BY row_id")
         return arrow.lookup(self.features.aggregates, found, spine.t)
 
@@ -185,7 +183,7 @@ class PostgresEvents:
         """The newest record of each spine row that was known at its t: one array per field of the record contract.
 
         Raises:
-            StoreError: naming a key without a record.
+            NoRecord: telling every row without one.
         """
         own = [column for column in columns(self.sources[RECORDS].contract) if column.kind not in SYSTEM]
         names = "".join(f', r."{column.name}"' for column in own)
