@@ -75,8 +75,9 @@ def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
         return StoreError(f"{where}: {said}; nothing half done was kept, run the command again")
     if error.sqlstate == _FORBIDDEN:
         return StoreError(f"{where}: {said}; have it granted, or name a schema that this user may write: SCHEMA.TABLE")
-    if not error.sqlstate and "FATAL:" in said and not re.search("starting|shutting|terminat|too many|remaining", said):
-        return StoreError(f"{where} refuses the connection: {said.partition('FATAL:')[2].strip()}")
+    refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", said)
+    if not error.sqlstate and refused and not re.search("starting|shutting|terminat|too many|remaining", said):
+        return StoreError(f"{where} refuses the connection: {refused[1]}")
     if not error.sqlstate or error.sqlstate[:2] in _GONE:
         return Unreachable(f"{where} is out of reach: {said}; nothing half done was kept, try again when it is back")
     return StoreError(f"{where}: {said}; nothing half done was kept")
