@@ -81,6 +81,33 @@ class Settings(BaseModel):
     )
     user: str | None = Field(None, description="Whose name journal entries carry; by default the user of the process.")
     image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")
+    host: str = Field("0.0.0.0", description="Address that gRPC and the metrics port listen on.")  # noqa: S104
+    grpc_port: int = Field(3001, ge=0, le=65_535, description="Port of gRPC; 0: none.")
+    metrics_port: int = Field(
+        3002, ge=0, le=65_535, description="Port of /metrics alone, for Prometheus; 0: only at /metrics beside the rest."
+    )
+    max_connection_age_s: int = Field(
+        300, ge=1, description="Seconds after which a gRPC connection is told to connect again, so that load spreads."
+    )
+    max_batch_size: int = Field(1_024, ge=1, description="Most rows that are scored in one go.")
+    max_queue_rows: int = Field(20_000, ge=1, description="Most rows that wait to be scored; more are 429.")
+    max_latency_ms: int = Field(
+        2_000, ge=1, description="A request's deadline, in milliseconds: later it is not answered but 503."
+    )
+    predictions_url: str | None = Field(
+        None,
+        description="Where every answer is recorded: file://DIRECTORY, postgresql://..., or none:; by default "
+        "file://HOME/USECASE/predictions.",
+    )
+    predictions_spool_mb: int = Field(
+        256, ge=1, description="Most MB of records that wait for PostgreSQL; beyond it they are dropped and counted."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Form of the server's log: `auto` is text on a terminal and JSON elsewhere."
+    )
+    access_log: Literal["off", "problems", "all"] = Field(
+        "problems", description="Which requests get a line in the log: none, those not answered with 2xx, all."
+    )
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
     max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
 

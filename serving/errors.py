@@ -1,32 +1,51 @@
-"""What can go wrong with a request, and how it is told (RFC 9457, application/problem+json).
+"""What can go wrong with a request, and how it is told: RFC 9457 over HTTP, a status code over gRPC, one map for both.
 
-RequestError
-  Malformed           400  the body is no JSON
-  NotAccepted         422  the JSON is not what the contract asks for; every problem of every row
-  TooLarge            413  more bytes or rows than the limits
-  WrongMedia          415  the body is not application/json
-  NotReady            503  the gate refused the model, or the online store is out of reach or lacks the rows
+RequestError            HTTP  gRPC
+  Malformed             400   INVALID_ARGUMENT    the body is no JSON
+  NotFound              404   NOT_FOUND           no such path
+  WrongMethod           405   UNIMPLEMENTED       the path takes another method
+  TooLarge              413   INVALID_ARGUMENT    more bytes or rows than the limits
+  WrongMedia            415   INVALID_ARGUMENT    the body is not application/json
+  NotAccepted           422   INVALID_ARGUMENT    not what the contract asks for; every problem of every row
+  Overloaded            429   RESOURCE_EXHAUSTED  more is asked for than can be answered in time; nothing was computed
+  Failed                500   INTERNAL            these rows cannot be scored, whatever stands beside them
+  NotReady              503   UNAVAILABLE         the gate refused the model, or the online store cannot answer
+  Late                  503   DEADLINE_EXCEEDED   the request's deadline passed before it was its turn
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 
 class RequestError(Exception):
-    """A request that is answered with a problem. `problems` are the single reasons, all of them."""
+    """A request that is answered with a problem.
 
-    status = 400
-    title = "Bad request"
+    Attributes:
+        problems: the single reasons, all of them. retry_after: whole seconds after which to ask again; None: never.
+    """
 
-    def __init__(self, detail: str, problems: Sequence[Any] = ()) -> None:
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "INVALID_ARGUMENT"
+    title: ClassVar[str] = "Bad request"
+    retry_after: int | None = None
+
+    def __init__(self, detail: str, problems: Sequence[Any] = (), *, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.detail, self.problems = detail, list(problems)
+        if retry_after is not None:
+            self.retry_after = max(1, math.ceil(retry_after))
+
+    @classmethod
+    def outcome(cls) -> str:
+        """The kind of problem as a label: `not-found`."""
+        return cls.title.lower().replace(" ", "-")
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The problem as RFC 9457 says it, with `problems` and the request's id beside."""
-        kind = f"urn:holdfast:problem:{self.title.lower().replace(' ', '-')}"
+        kind = f"urn:holdfast:problem:{self.outcome()}"
         plain = {"type": kind, "title": self.title, "status": self.status, "detail": self.detail}
         return {**plain, "problems": self.problems, "request_id": request_id}
 
@@ -37,10 +56,16 @@ class Malformed(RequestError):
     status, title = 400, "Malformed body"
 
 
-class NotAccepted(RequestError):
-    """The JSON is not what the contract asks for."""
+class NotFound(RequestError):
+    """There is no such path."""
 
-    status, title = 422, "Not what the contract asks for"
+    status, code, title = 404, "NOT_FOUND", "Not found"
+
+
+class WrongMethod(RequestError):
+    """The path takes another method."""
+
+    status, code, title = 405, "UNIMPLEMENTED", "Wrong method"
 
 
 class TooLarge(RequestError):
@@ -55,7 +80,49 @@ class WrongMedia(RequestError):
     status, title = 415, "Wrong media type"
 
 
+class NotAccepted(RequestError):
+    """The JSON is not what the contract asks for."""
+
+    status, title = 422, "Not what the contract asks for"
+
+
+class Overloaded(RequestError):
+    """More is asked for than can be answered in time; nothing was computed."""
+
+    status, code, title = 429, "RESOURCE_EXHAUSTED", "Overloaded"
+    retry_after = 1
+
+
+class Failed(RequestError):
+    """These rows cannot be scored, whatever stands beside them."""
+
+    status, code, title = 500, "INTERNAL", "Cannot be scored"
+
+
 class NotReady(RequestError):
     """No answer can be given now; `problems` say why and what to do."""
 
-    status, title = 503, "Not ready"
+    status, code, title = 503, "UNAVAILABLE", "Not ready"
+    retry_after = 5
+
+
+class Late(RequestError):
+    """The deadline passed before it was this request's turn; nothing was computed."""
+
+    status, code, title = 503, "DEADLINE_EXCEEDED", "Too late"
+    retry_after = 1
+
+
+ERRORS: tuple[type[RequestError], ...] = (
+    Malformed,
+    NotFound,
+    WrongMethod,
+    TooLarge,
+    WrongMedia,
+    NotAccepted,
+    Overloaded,
+    Failed,
+    NotReady,
+    Late,
+)
+"""Every kind there is; their outcomes are the labels of the metrics."""
