@@ -1,0 +1,103 @@
+"""Commands over the prediction log: what was answered, to whom, and from what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import Json, Out, table
+from cli.data import UseCaseOption
+from cli.export import document, export
+from cli.workspace import Workspace
+from features import clock
+from model.predictions.reading import Log, open_log
+from settings import HoldfastError
+
+predictions = typer.Typer(help="The log of what was answered.", no_args_is_help=True)
+
+AsJson = Annotated[bool, Json]
+FORMS = (".parquet", ".jsonl")
+
+
+@predictions.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A prediction id, or a request's.")],
+    usecase: UseCaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything that an answer was made of: inputs, aggregates, features, score, model, times."""
+    out, (log, _) = Out(as_json), _log(usecase)
+    found = log.find(name)
+    if not found:
+        raise HoldfastError(
+            f"no prediction and no request {name!r} is in the log; an answer is in it at once where the log is in "
+            "files, and after about a second where it is in PostgreSQL"
+        )
+    for one in found:
+        told = document(one)
+        plain = {field: value for field, value in told.items() if not isinstance(value, dict)}
+        nested = {
+            f"{field[:-1]} {inner}": value
+            for field in ("attributes", "aggregates", "features")
+            for inner, value in told[field].items()
+        }
+        rows = [[field, _shown(value)] for field, value in {**plain, **nested}.items()]
+        out.say(table(rows, ["", ""]).strip("\n") + "\n")
+    out.result({"predictions": [document(one) for one in found]})
+
+
+@predictions.command("list")
+def list_command(
+    usecase: UseCaseOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many.")] = 20,
+    key: Annotated[str | None, typer.Option("--key", help="Of one key only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The last answers, newest first."""
+    out, (log, workspace) = Out(as_json), _log(usecase)
+    found = log.newest(limit, key)
+    rows = [
+        [
+            clock.rfc3339(one.answered_at),
+            one.prediction_id,
+            one.key,
+            repr(one.probability),
+            one.decision,
+            one.model,
+            "" if one.known else "unknown",
+            "degraded" if one.degraded else "",
+        ]
+        for one in found
+    ]
+    header = ["answered at", "prediction", workspace.usecase.key, "probability", "decision", "model", "", ""]
+    out.say(table(rows, header) if rows else f"{workspace.usecase.name}: nothing was answered yet")
+    out.result({"predictions": [document(one) for one in found]})
+
+
+@predictions.command("export")
+def export_command(
+    file: Annotated[Path, typer.Option("--out", help="FILE.parquet or FILE.jsonl.")],
+    usecase: UseCaseOption = None,
+    start: Annotated[str | None, typer.Option("--from", help="Answered at or after this time (RFC 3339).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Answered before this time (RFC 3339).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the answers of a time to one file; in Parquet, a column per attribute, aggregate and feature."""
+    out, (log, _) = Out(as_json), _log(usecase)
+    if file.suffix not in FORMS:
+        raise HoldfastError(f"--out {file}: the name ends with {' or '.join(FORMS)}")
+    limits = [None if text is None else clock.parse(text) for text in (start, end)]
+    rows = export(log.between(*limits), file)
+    out.proved("export", f"{rows:,} predictions in {file}")
+    out.result({"rows": rows, "file": str(file)})
+
+
+def _log(usecase: str | None) -> tuple[Log, Workspace]:
+    workspace = Workspace.open(usecase)
+    return open_log(workspace.settings.predictions_url, workspace.home, workspace.usecase.name), workspace
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,13 @@
+"""The prediction log: what was answered, when, by which model, from which inputs.
+
+entry     what is written: an entry per request; and what is read: a prediction per row
+segment   the files that entries are appended to
+reading   a log in a directory of segments, and how a log is opened by its URL
+postgres  a log in a table of PostgreSQL
+"""
+
+from __future__ import annotations
+
+from model.predictions.entry import Entry, Header, Prediction, expand
+
+__all__ = ["Entry", "Header", "Prediction", "expand"]

@@ -1,0 +1,251 @@
+"""The prediction log in PostgreSQL: table `predictions` in the schema of the use case, a row per prediction."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from features.clock import micros, rfc3339
+from features.store.base import StoreError, Unreachable, address
+from model.predictions.entry import Entry, Header, Prediction, exact, expand, inexact
+from settings import redacted
+
+_TEXT = 'text COLLATE "C"'
+COLUMNS = {
+    "prediction_id": _TEXT,
+    "request_id": _TEXT,
+    "usecase": "text",
+    "model": "text",
+    "fingerprint": "text",
+    "route": "text",
+    "pod": "text",
+    "answered_at": "timestamptz",
+    "request_time": "timestamptz",
+    "as_of": "timestamptz",
+    "key": _TEXT,
+    "known": "boolean",
+    "degraded": "boolean",
+    "probability": "double precision",
+    "decision": "text",
+    "threshold": "double precision",
+    "margin": "double precision",
+    "attributes": "jsonb",
+    "aggregates": "jsonb",
+    "features": "jsonb",
+    "batch": "bigint",
+    "latency_us": "bigint",
+}
+"""The fields of a Prediction; in `jsonb`, numbers as `exact` writes them."""
+_TIMES = ("answered_at", "request_time", "as_of")
+_LISTED = ", ".join(COLUMNS)
+_PATIENCE = 60
+"""Seconds that a statement of a writer may take, and then it is tried again."""
+_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Table:
+    """The predictions of one use case in a database (PostgreSQL 15 or later).
+
+    Every method raises Unreachable where the server is away, and StoreError where it refuses.
+    """
+
+    url: str
+    usecase: str
+
+    @property
+    def name(self) -> str:
+        """The table, for SQL."""
+        return f'"holdfast_{self.usecase}".predictions'
+
+    @property
+    def where(self) -> str:
+        """The table; the address has no password."""
+        return f"{redacted(self.url)}, schema holdfast_{self.usecase}"
+
+    def migrate(self) -> str:
+        """Make what is missing of the table; again, it changes nothing. What there is then, in words."""
+        with self.connected() as connection:
+            self.make(connection)
+        return f"{self.where}: predictions"
+
+    def make(self, connection: psycopg.Connection) -> None:
+        """Make what is missing of the table."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        run = connection.execute
+        with connection.transaction():
+            run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"holdfast_{self.usecase} predictions"])
+            there = "SELECT 1 FROM pg_namespace WHERE nspname = %s"  # who may not make schemas may not ask for one
+            if run(there, [f"holdfast_{self.usecase}"]).fetchone() is None:
+                run(f'CREATE SCHEMA "holdfast_{self.usecase}"')
+            run(f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY (prediction_id))")
+            for name, kind in COLUMNS.items():
+                run(f"ALTER TABLE {self.name} ADD COLUMN IF NOT EXISTS {name} {kind}")
+            run(f"CREATE INDEX IF NOT EXISTS predictions_answered_at ON {self.name} USING brin (answered_at)")
+            run(f"CREATE INDEX IF NOT EXISTS predictions_key ON {self.name} (key, prediction_id)")
+            run(
+                f"CREATE INDEX IF NOT EXISTS predictions_request_id ON {self.name} (request_id) "
+                "WHERE request_id <> prediction_id"
+            )
+
+    def writer(self) -> psycopg.Connection:
+        """A connection for `insert`; the table is made if it is missing and may be made."""
+        with self.telling():
+            connection = self._connect(f"holdfast predictions {socket.gethostname()[:40]}")
+            try:
+                connection.execute(f"SET statement_timeout = '{_PATIENCE}s'")
+                if connection.execute("SELECT to_regclass(%s)", [self.name]).fetchone() == (None,):
+                    self.make(connection)
+                connection.execute(f"CREATE TEMP TABLE incoming (LIKE {self.name}) ON COMMIT DELETE ROWS")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def insert(self, connection: psycopg.Connection, entries: Iterable[tuple[Header, Entry]]) -> int:
+        """Add the predictions of these entries in one transaction; those that are there already are left alone. How
+        many they are, with those.
+
+        Raises:
+            psycopg.DataError, OverflowError, ValueError: for an entry that the table cannot hold.
+        """
+        rows = 0
+        with self.telling(), connection.transaction():
+            with connection.cursor() as cursor, cursor.copy(f"COPY pg_temp.incoming ({_LISTED}) FROM STDIN") as copy:
+                for header, entry in entries:
+                    for one in expand(header, entry):
+                        copy.write_row(_row(one))
+                        rows += 1
+            connection.execute(
+                f"INSERT INTO {self.name} ({_LISTED}) SELECT {_LISTED} FROM pg_temp.incoming ON CONFLICT DO NOTHING"
+            )
+        return rows
+
+    def between(self, start: int | None = None, end: int | None = None) -> Iterator[Prediction]:
+        """All that were answered in [start, end), microseconds, in order of time."""
+        limits = [("answered_at >= %s", start), ("answered_at < %s", end)]
+        asked = [(sql, rfc3339(limit)) for sql, limit in limits if limit is not None]
+        where = " AND ".join(sql for sql, _ in asked) or "true"
+        yield from self._ask(f"{where} ORDER BY answered_at, prediction_id", [limit for _, limit in asked])
+
+    def find(self, name: str) -> list[Prediction]:
+        """Those with that prediction id, or else of the requests with that id."""
+        if "\0" in name:
+            return []
+        exactly = list(self._ask("prediction_id = %s", [name]))
+        return exactly or list(
+            self._ask(
+                "(request_id = %s AND request_id <> prediction_id) "
+                "OR (prediction_id > %s AND prediction_id < %s AND request_id <> prediction_id) ORDER BY prediction_id",
+                [name, f"{name}-", f"{name}."],  # "." comes after "-": the rows of the bulk request of that id
+            )
+        )
+
+    def newest(self, limit: int, key: str | None = None) -> list[Prediction]:
+        """The last ones answered, newest first; of one key, if it is given."""
+        where = "true" if key is None else "key = %s"
+        return list(self._ask(f"{where} ORDER BY prediction_id DESC LIMIT {int(limit)}", [] if key is None else [key]))
+
+    def _ask(self, where: str, bound: list[Any]) -> Iterator[Prediction]:
+        with self.connected() as connection, connection.transaction(), connection.cursor(name="predictions") as cursor:
+            cursor.itersize = 5_000
+            cursor.execute(f"SELECT {_LISTED} FROM {self.name} WHERE {where}", bound)
+            for row in cursor:
+                yield _prediction(dict(zip(COLUMNS, row, strict=True)))
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection]:
+        """A connection for one piece of work."""
+        with self.telling(), self._connect("holdfast") as connection:
+            yield connection
+
+    def _connect(self, application: str) -> psycopg.Connection:
+        try:
+            psycopg.conninfo.conninfo_to_dict(address(self.url))
+        except psycopg.ProgrammingError:
+            raise StoreError(
+                f"{redacted(self.url)} is no address: use postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            ) from None
+        connection = psycopg.connect(
+            self.url,
+            autocommit=True,
+            application_name=application,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+        )
+        connection.execute("SET TIME ZONE 'UTC'; SET jit = off")
+        return connection
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """A driver's error in our words, without the password; what is wrong with a row's values stays as it is."""
+        try:
+            yield
+        except errors.DataError:
+            raise
+        except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
+            raise StoreError(
+                f"{self.where} lacks a table or a column: run `holdfast migrate` ({self._said(error)})"
+            ) from error
+        except errors.InsufficientPrivilege as error:
+            raise StoreError(
+                f"{self.where}: {self._said(error)}: run `holdfast migrate` as a user who may, and grant INSERT and "
+                "SELECT on predictions"
+            ) from error
+        except psycopg.OperationalError as error:
+            refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", str(error))
+            if refused and not re.search("starting|shutting|terminat|too many|remaining", str(error)):
+                raise StoreError(f"{redacted(self.url)} refuses the connection: {refused[1]}") from error
+            raise Unreachable(f"{redacted(self.url)} is out of reach: {self._said(error)}") from error
+        except psycopg.Error as error:
+            raise StoreError(f"{self.where}: {self._said(error)}") from error
+
+    def _said(self, error: Exception) -> str:
+        return str(error).replace(self.url, redacted(self.url)).partition("\n")[0]
+
+
+def _row(one: Prediction) -> tuple[Any, ...]:
+    return (
+        one.prediction_id,
+        one.request_id,
+        one.usecase,
+        one.model,
+        one.fingerprint,
+        one.route,
+        one.pod,
+        rfc3339(one.answered_at),
+        rfc3339(one.request_time),
+        rfc3339(one.as_of),
+        one.key,
+        one.known,
+        one.degraded,
+        one.probability,
+        one.decision,
+        one.threshold,
+        one.margin,
+        _json(exact(one.attributes)).decode(),
+        _json(exact(one.aggregates)).decode(),
+        _json(exact(one.features)).decode(),
+        one.batch,
+        one.latency_us,
+    )
+
+
+def _prediction(stored: dict[str, Any]) -> Prediction:
+    for name in _TIMES:
+        moment: datetime = stored[name]
+        stored[name] = micros(moment)
+    stored["attributes"] = {name: inexact(value) for name, value in stored["attributes"].items()}
+    for inputs in ("aggregates", "features"):
+        stored[inputs] = {n: math.nan if v is None else inexact(v) for n, v in stored[inputs].items()}
+    return Prediction(**stored)

@@ -1,0 +1,150 @@
+"""Reading the prediction log, wherever it is kept."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from features.clock import MINUTE
+from features.store import POSTGRESQL
+from features.store.base import StoreError
+from model.predictions.entry import Entry, Header, Prediction, expand
+from model.predictions.segment import began, content, read, segments
+from settings import redacted
+
+SLACK = MINUTE
+"""How far an entry may lie outside the times that a file's name and its last change tell, microseconds: clocks are set
+while servers run, and an id is made before its answer."""
+
+
+class Log(Protocol):
+    """Where predictions of one use case are kept. Every method raises StoreError where it cannot be read."""
+
+    def between(self, start: int | None = None, end: int | None = None) -> Iterator[Prediction]:
+        """All that were answered in [start, end), microseconds; about in order of time."""
+
+    def find(self, name: str) -> list[Prediction]:
+        """Those with that prediction id, or else of the requests with that id; none where there is no such."""
+
+    def newest(self, limit: int, key: str | None = None) -> list[Prediction]:
+        """The last ones answered, newest first; of one key, if it is given."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A log in a directory of segments; also one that servers are writing to."""
+
+    path: Path
+    usecase: str
+
+    def between(self, start: int | None = None, end: int | None = None) -> Iterator[Prediction]:
+        """All that were answered in [start, end), file by file, the oldest first."""
+        for path in segments(self.path):
+            if (end is not None and began(path) - SLACK > end) or (start is not None and _ended(path) < start):
+                continue
+            for header, entry in self._entries(path):
+                if (start is None or entry.time >= start) and (end is None or entry.time < end):
+                    yield from expand(header, entry)
+
+    def find(self, name: str) -> list[Prediction]:
+        """Those with that prediction id, or else of the requests with that id.
+
+        An id made here tells when, so files of that time come first; for a client's id all are searched, the newest
+        first, until one is found.
+        """
+        request = re.sub(r"-\d+$", "", name)
+        wanted = {name.encode(), request.encode()}
+        for path in self._likely(name):
+            data = content(path)
+            if not any(text in data for text in wanted):  # much faster than decoding
+                continue
+            found = [
+                one
+                for header, entry in self._entries(path, data)
+                if name in (entry.id, entry.request_id) or entry.id == request
+                for one in expand(header, entry)
+                if name in (entry.id, entry.request_id, one.prediction_id)
+            ]
+            if found:
+                return [one for one in found if one.prediction_id == name] or found
+        return []
+
+    def newest(self, limit: int, key: str | None = None) -> list[Prediction]:
+        """The last ones answered, newest first; of one key, if it is given."""
+        kept: list[tuple[int, int, Prediction]] = []
+        number = count()
+        for path in sorted(segments(self.path), key=_ended, reverse=True):
+            if len(kept) == limit and kept[0][0] > _ended(path):
+                break
+            for header, entry in reversed(list(self._entries(path))):
+                if (key is not None and key not in entry.keys) or (len(kept) == limit and entry.time < kept[0][0]):
+                    continue
+                for one in expand(header, entry):
+                    if key is None or one.key == key:
+                        (heapq.heappush if len(kept) < limit else heapq.heappushpop)(
+                            kept, (one.answered_at, next(number), one)
+                        )
+        return [one for _, _, one in sorted(kept, reverse=True)]
+
+    def _entries(self, path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Entry]]:
+        return (both for both in read(path, data) if both[0].usecase == self.usecase)
+
+    def _likely(self, name: str) -> list[Path]:
+        newest_first = segments(self.path)[::-1]
+        if not re.match("[0-9a-f]{12}", name):
+            return newest_first
+        time = int(name[:12], 16) * 1_000
+        before = [path for path in newest_first if began(path) <= time + SLACK and time <= _ended(path)]
+        return before + [path for path in newest_first if path not in set(before)]
+
+
+def _ended(path: Path) -> int:
+    """A time after which nothing in the file was answered, microseconds."""
+    try:
+        return path.stat().st_mtime_ns // 1_000 + SLACK
+    except FileNotFoundError:  # it was sealed just now
+        return path.with_suffix(".seg").stat().st_mtime_ns // 1_000 + SLACK
+
+
+def place(url: str | None, home: Path) -> Path | None:
+    """The directory that a log is in; None where it is a table.
+
+    Args:
+        url: HOLDFAST_PREDICTIONS_URL, by default files in `home`, the directory of the use case.
+
+    Raises:
+        StoreError: if no log is kept, or nothing serves that URL.
+    """
+    if url is None:
+        return home / "predictions"
+    scheme = url.partition(":")[0]
+    if scheme in POSTGRESQL:
+        return None
+    parts = urlsplit(url)
+    if scheme == "none":
+        raise StoreError(f"HOLDFAST_PREDICTIONS_URL={url}: no prediction is recorded")
+    if scheme != "file" or not parts.path:
+        raise StoreError(
+            f"HOLDFAST_PREDICTIONS_URL={redacted(url)}: use file:///DIRECTORY, postgresql://USER@HOST/DATABASE or none:"
+        )
+    return Path(unquote(parts.netloc + parts.path))
+
+
+def open_log(url: str | None, home: Path, usecase: str) -> Log:
+    """The log of a use case at `url`, as `place` reads it.
+
+    Raises:
+        StoreError: if none is kept, or nothing serves that URL.
+    """
+    directory = place(url, home)
+    if directory is not None:
+        return Directory(directory, usecase)
+    from model.predictions.postgres import Table
+
+    return Table(url or "", usecase)
