@@ -1,4 +1,4 @@
-"""The Bento: HTTP faces of one use case and one model, `bentoml serve` in the repository's root.
+"""The Bento: HTTP and gRPC faces of one use case and one model, `bentoml serve` in the repository's root.
 
 Which model: in a Bento, the one it was built with, for ever. From source, `HOLDFAST_MODEL` (NAME:VERSION or
 NAME@ALIAS) or the champion of `HOLDFAST_USECASE`, resolved once at start.
@@ -14,24 +14,23 @@ holdfast_settings.pin_environment()  # numpy must find it
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # set by BentoML; one worker's metrics need no files
 
 import logging
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import bentoml
 import yaml
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from bentoml.models import BentoModel
 
 import usecases
 from model import store
 from model.registry import CHAMPION, Registry
+from serving import logs
+from serving.call import Call
 from serving.core import Core
-from serving.edge import Edge, as_json, problem
-from serving.errors import RequestError
+from serving.http import Front
 from serving.openapi import document
+from serving.process import Process
 from serving.schema import Schema
 
 log = logging.getLogger("holdfast")
@@ -71,69 +70,70 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Answers
     from pydantic import BaseModel as Bulk
     from pydantic import BaseModel as Predict
+
+    Service = bentoml.Service[Any]
 else:
     Predict, Bulk, Answer, Answers = SCHEMA.Predict, SCHEMA.Bulk, SCHEMA.Answer, SCHEMA.Answers
+    Service = bentoml.Service
 
 
-class PredictRequest(Predict):
-    """One row."""
+class Fronted(Service):
+    """BentoML's service with our front before it, so that predictions do not pass BentoML's middleware."""
 
-    @classmethod
-    def model_validate_json(cls, *_: Any, **__: Any) -> PredictRequest:
-        """Nothing is read here: the core reads the body itself, and tells every problem of every row."""
-        return cls.model_construct()
-
-
-class BulkRequest(Bulk):
-    """Rows or columns."""
-
-    @classmethod
-    def model_validate_json(cls, *_: Any, **__: Any) -> BulkRequest:
-        """Nothing is read here: the core reads the body itself, and tells every problem of every row."""
-        return cls.model_construct()
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """The application that BentoML's worker serves."""
+        return Front(super().to_asgi(is_main), _core, _openapi, SETTINGS)
 
 
-@bentoml.service(name="holdfast", workers=1, http={"port": 3000}, traffic={"timeout": 30}, metrics={"enabled": False})
+@bentoml.service(
+    name="holdfast",
+    service_class=Fronted,
+    workers=1,
+    http={"port": 3000},
+    traffic={"timeout": 30},
+    metrics={"enabled": False},  # labels with the raw path
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
 class Holdfast:
     """Predictions of one use case, from one definition of every feature."""
 
     model = BentoModel(TAG)
 
     def __init__(self) -> None:
-        _share_log()
+        logs.configure(SETTINGS)
         self.core = Core(USECASE, store.path(TAG), SETTINGS)
-        self.threads = CapacityLimiter(max(1, SETTINGS.online_pool - 1))  # one connection is left for /readyz
+        self.runner = self.core.runner
+        self.process = Process(self.core, SETTINGS)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Open gRPC and the metrics port, and journal that this model is served."""
+        await self.process.start()
         self._journal("ready")
 
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Answer what was accepted, seal the log, and journal that this model is served no longer."""
+        self._journal("stop")
+        await self.process.stop()
+
+    # The front answers these routes itself, from the same core. Here they make the schema that BentoML's clients read,
+    # and are what code in this process calls.
+
     @bentoml.api(route="/v1/predict", name="predict")
-    async def predict(self, _: PredictRequest, /, ctx: bentoml.Context) -> Answer:
+    async def predict(self, asked: Predict, /) -> Answer:
         """The probability and the decision for one row."""
-        answer: Answer = await self._answer(ctx, self.core.predict, threaded=self.core.online.waits)
-        return answer
+        rows = self.core.decoder.one(asked.model_dump_json().encode())
+        told = await self.core.predict(rows, Call.begin("/v1/predict"))
+        return Answer.model_validate(told.answers[0], from_attributes=True)
 
     @bentoml.api(route="/v1/predict/bulk", name="predict_bulk")
-    async def predict_bulk(self, _: BulkRequest, /, ctx: bentoml.Context) -> Answers:
+    async def predict_bulk(self, asked: Bulk, /) -> Answers:
         """The same for many rows; a row that is not accepted does not fail the others."""
-        answers: Answers = await self._answer(ctx, self.core.bulk, threaded=True)
-        return answers
-
-    @bentoml.on_shutdown
-    def stop(self) -> None:
-        """Journal that this model is served no longer, and let go of the store."""
-        self._journal("stop")
-        self.core.close()
-
-    async def _answer(
-        self, ctx: bentoml.Context, call: Callable[[bytes, str], dict[str, Any]], *, threaded: bool
-    ) -> Any:
-        state = ctx.request.state
-        try:
-            if threaded:  # it computes for long or waits for a server: others are answered meanwhile
-                return as_json(await run_sync(call, state.body, state.request_id, limiter=self.threads))
-            return as_json(call(state.body, state.request_id))
-        except RequestError as error:
-            ctx.response.status_code = error.status  # BentoML puts its own over the response's
-            return problem(error, state.request_id)
+        rows = self.core.decoder.many(asked.model_dump_json(exclude_none=True).encode())
+        told = await self.core.predict(rows, Call.begin("/v1/predict/bulk"))
+        return Answers.model_validate({"predictions": told.answers, "errors": told.errors}, from_attributes=True)
 
     def _journal(self, action: Literal["ready", "stop"]) -> None:
         if self.core.loaded is None:
@@ -154,10 +154,4 @@ def _openapi() -> dict[str, Any]:
     return document(SERVICE.openapi_spec.asdict(), TAG, about)
 
 
-def _share_log() -> None:
-    """Let Holdfast's log lines go where BentoML's go, in its form."""
-    log.handlers, log.level, log.propagate = logging.getLogger("bentoml").handlers, logging.INFO, False
-
-
 SERVICE: Any = Holdfast  # the decorator made it a bentoml.Service
-SERVICE.add_asgi_middleware(Edge, core=_core, openapi=_openapi, limit=SETTINGS.max_body_bytes)

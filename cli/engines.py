@@ -114,7 +114,8 @@ def _spark(asked: Asked) -> Iterator[tuple[str, int, Scores]]:
     records = workspace.usecase.features.attributes is not None
     found = store.transform(Spine.at(asked.keys, asked.t), answering, records=records)
     features = {name[2:]: values for name, values in found.items() if name.startswith("f.")}
-    yield "Spark", 0, Scores(features, found["margin"], found["probability"], found["positive"])
+    matrix = workspace.usecase.features.matrix(features)
+    yield "Spark", 0, Scores(features, matrix, found["margin"], found["probability"], found["positive"])
 
 
 @contextmanager

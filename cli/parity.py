@@ -22,6 +22,7 @@ from model import store as model_store
 from model.golden import Inputs
 from model.scorer import Scorer, Scores
 from serving.core import Core
+from serving.errors import NotAccepted
 from settings import HoldfastError
 from training.dataset import frame
 from training.progress import Step
@@ -70,7 +71,7 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
     inputs = frame(usecase, workspace.events, Spine.at(keys, t))
     with tempfile.TemporaryDirectory(prefix="holdfast-parity-") as temporary:
         online = _online_copy(workspace, Path(temporary))
-        core = Core(usecase, model_store.path(tag), online.settings)
+        core = Core(usecase, model_store.path(tag), online.settings, record=False)
         if core.loaded is None:
             raise ParityError("; ".join(core.refused))
         base = inputs.score(core.loaded.scorer)
@@ -80,7 +81,7 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
         compared["batch pass"] = _batch(workspace, core.loaded.scorer, keys, t, check, progress)
         for name, read in (("on-read", "on-read"), ("materialized", "materialized")):
             mode = online.settings.model_copy(update={"online_read": read})
-            one = Core(usecase, model_store.path(tag), mode)
+            one = Core(usecase, model_store.path(tag), mode, record=False)
             compared[name] = _singles(one, rows, t, check, name, progress)
             one.close()
         core.close()
@@ -153,10 +154,12 @@ def _batch(workspace: Workspace, scorer: Scorer, keys: Any, t: int, check: _Chec
 def _singles(core: Core, rows: list[dict[str, Any]], t: int, check: _Check, name: str, progress: Step) -> int:
     compared = 0
     for place, given in enumerate(rows):
-        row, problems = core.accept(json.loads(json.dumps(given)))
-        if row is None:
-            raise ParityError(f"customer {check.keys[place]!r}: the request is not accepted: {problems}")
-        compared += check.scores(name, place, core.score([row], t, core.lookup([row[core.usecase.key]], t)))
+        try:
+            asked = core.decoder.one(json.dumps(given).encode())
+        except NotAccepted as error:
+            raise ParityError(f"customer {check.keys[place]!r}: the request is not accepted: {error.problems}") from None
+        _, scores = core.compute(asked, t)
+        compared += check.scores(name, place, scores)
         if place % 500 == 499 or place == len(rows) - 1:
             progress(name, place + 1, len(rows))
     return compared

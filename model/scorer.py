@@ -35,9 +35,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Scores:
-    """Answers of n rows: the features by name, margins and probabilities (float64), and whether to act (bool)."""
+    """Answers of n rows: the features by name and as the model's matrix (n, p), margins and probabilities (float64),
+    and whether to act (bool)."""
 
     features: Arrays
+    matrix: Floats
     margin: Floats
     probability: Floats
     positive: NDArray[np.bool_]
@@ -71,9 +73,10 @@ class Scorer:
 
     def score_features(self, features: Arrays) -> Scores:
         """Answers from features that are already there, as a training set stores them."""
-        margin = self.model.margin(self.features.matrix(features))
+        matrix = self.features.matrix(features)
+        margin = self.model.margin(matrix)
         probability = sigmoid(self.calibration.slope * margin + self.calibration.offset)
-        return Scores(features, margin, probability, probability >= self.decision.threshold)
+        return Scores(features, matrix, margin, probability, probability >= self.decision.threshold)
 
     def label(self, positive: bool) -> str:
         """The decision in words."""

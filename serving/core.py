@@ -1,30 +1,73 @@
-"""The transport-free core: bytes in, an answer or a problem out. HTTP calls it, and so will every other protocol."""
+"""The transport-free core: accepted rows in, answers out. HTTP and gRPC call it, and every later protocol will."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import socket
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
-from pydantic_core import from_json
 
 from features import clock
-from features.contract import arrays
-from features.store.base import Lookup
+from features.contract import array
 from model import gate
 from model.gate import GateRefused, Loaded
+from model.predictions import Entry, Header
 from model.scorer import Scores
-from serving.errors import Malformed, NotAccepted, NotReady, TooLarge
+from serving import metrics
+from serving.answers import Answers
+from serving.call import Call
+from serving.decode import Decoder
+from serving.errors import Failed, NotReady
 from serving.online import Found, Online
-from serving.schema import Schema, problems
+from serving.recorder import Recorder
+from serving.rows import Rows, joined
+from serving.runner import ModelRunner
+from serving.schema import Schema
 from settings import Settings
 from usecases import UseCase
 
+T = TypeVar("T")
 log = logging.getLogger("holdfast.serving")
+INLINE = 64
+"""Rows of a batch that the event loop computes itself: below, handing over to a thread costs more than it frees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batch was made of: `now` in microseconds, what the store said, and the scores of n rows.
+
+    `cells` are the aggregates' 8 bytes each, int64 (n, number of aggregates).
+    """
+
+    now: int
+    found: Found
+    scores: Scores
+    cells: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows [start, stop) of a batch: what one request, or a slice of it, asked for."""
+
+    batch: Batch
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answers of a request, and the rows of it that have none: `{"row": position, "problems": [...]}`."""
+
+    answers: Sequence[Any]
+    errors: Sequence[dict[str, Any]]
 
 
 class Core:
@@ -32,12 +75,18 @@ class Core:
 
     Args:
         directory: of the artefact. A model that the gate refuses leaves the core standing but not ready.
+        record: whether answers go to the prediction log.
     """
 
-    def __init__(self, usecase: UseCase, directory: Path, settings: Settings) -> None:
+    def __init__(self, usecase: UseCase, directory: Path, settings: Settings, *, record: bool = True) -> None:
         self.usecase, self.settings, self.schema = usecase, settings, Schema(usecase)
+        self.decoder, self.answers = Decoder(self.schema, settings.max_rows), Answers(usecase)
+        self.fields = tuple(usecase.features.fields.values())
         self.loaded: Loaded | None = None
         self.refused: list[str] = []
+        self.draining = False
+        self.tag = f"{directory.parent.name}:{directory.name}"
+        self._counted = {yes: metrics.PREDICTIONS.labels(usecase.decisions[yes]) for yes in (False, True)}
         self.online = Online(usecase, settings)
         try:
             self.loaded = gate.load(directory, usecase.features, enforce=settings.gate == "enforce")
@@ -45,11 +94,17 @@ class Core:
         except GateRefused as refusal:
             self.refused = [str(refusal)]
             log.error("gate: %s", refusal)
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the request's attributes, in the contract's order."""
-        return tuple(self.usecase.features.fields)
+        self.recorder = self._recorder(self.loaded) if record and self.loaded else None
+        self.runner: ModelRunner[Rows, Part] = ModelRunner(
+            self._run,
+            size=len,
+            max_batch_size=settings.max_batch_size,
+            max_queue_rows=settings.max_queue_rows,
+            max_latency_ms=settings.max_latency_ms,
+            threaded=(lambda _: True) if self.online.waits else (lambda rows: rows > INLINE),
+            parallel=min(2, settings.online_pool) if self.online.waits else 1,
+            observe=metrics.Batches(),
+        )
 
     def ready(self) -> dict[str, Any]:
         """What /readyz says: the model, and why answers are degraded, if they are.
@@ -57,137 +112,190 @@ class Core:
         Raises:
             NotReady: with every reason why no answer can be given now.
         """
-        if self.loaded is None or self.refused:
-            raise NotReady("no answer can be given now", self.refused)
+        loaded = self._loaded()
+        if self.draining:
+            raise NotReady("the server is stopping", ["it answers what it has accepted"])
         problems = self.online.check()
-        told = {"ready": True, "model": self.loaded.manifest.tag, "proof": self.loaded.proof}
+        told = {"ready": True, "model": loaded.manifest.tag, "proof": loaded.proof}
         return {**told, "degraded": bool(problems), "problems": problems}
 
-    def predict(self, body: bytes, request_id: str) -> dict[str, Any]:
-        """One row's answer.
+    def models(self) -> dict[str, Any]:
+        """What is live: the manifest, the fingerprint and the decision rule.
 
         Raises:
-            RequestError: with every problem of the row, or of the service.
+            NotReady: if the gate refused the model.
         """
-        row, found = self.accept(_parse(body))
-        if row is None:
-            raise NotAccepted("the row was not accepted", found)
-        return self._answers([row], request_id)[0]
+        loaded = self._loaded()
+        rule = loaded.scorer.decision
+        live = {
+            "name": loaded.manifest.tag,
+            "usecase": self.usecase.name,
+            "title": self.usecase.title,
+            "fingerprint": loaded.manifest.fingerprint,
+            "decision": {
+                "rule": f"{rule.positive} where probability >= {rule.threshold!r}, else {rule.negative}",
+                "threshold": rule.threshold,
+                "positive": rule.positive,
+                "negative": rule.negative,
+                "costs": dict(rule.costs),
+            },
+            "inputs": list(self.usecase.features.inputs),
+            "proof": loaded.proof,
+            "manifest": loaded.manifest.model_dump(mode="json"),
+        }
+        return {"models": [live]}
 
-    def bulk(self, body: bytes, request_id: str) -> dict[str, Any]:
-        """Answers of the rows that were accepted, and the problems of the others.
+    async def predict(self, rows: Rows, call: Call) -> Told:
+        """Answers of accepted rows, in order; they are in the prediction log when this returns.
 
         Raises:
-            RequestError: if the request as a whole is wrong, or no row of it was accepted.
+            RequestError: if no answer can be given now, or none of these rows can be scored.
         """
-        rows = self._rows(_parse(body))
-        accepted: list[dict[str, Any]] = []
-        places: list[int] = []
-        errors: list[dict[str, Any]] = []
-        for place, given in enumerate(rows):
-            row, found = self.accept(given)
-            if row is None:
-                errors.append({"row": place, "problems": found})
-            else:
-                accepted.append(row)
-                places.append(place)
-        if not accepted:
-            raise NotAccepted(f"none of the {len(rows)} rows was accepted", errors)
-        answers = self._answers(accepted, request_id)
-        return {"predictions": [{"row": p, **a} for p, a in zip(places, answers, strict=True)], "errors": errors}
+        loaded = self._loaded()
+        most, failed = self.settings.max_batch_size, list[dict[str, Any]]()
+        if len(rows) <= most:
+            parts = await self._score(rows, call, failed)
+        else:  # others take their turn in between
+            cut = [rows.cut(start, start + most) for start in range(0, len(rows), most)]
+            parts = [part for found in await _all([self._score(one, call, failed) for one in cut]) for part in found]
+        if not parts:
+            raise Failed(f"none of the {len(rows)} rows can be scored", failed)
+        started = time.perf_counter()
+        answers = [answer for own, part in parts for answer in self._told(loaded, own, part, call)]
+        for own, part in parts:
+            self._record(own, part, call)
+        metrics.stage["record"](time.perf_counter() - started)
+        return Told(answers, sorted([*rows.errors, *failed], key=itemgetter("row")) if failed else rows.errors)
 
-    def score(self, rows: Sequence[Mapping[str, Any]], now: int, lookup: Lookup) -> Scores:
-        """Scores of validated rows, given their aggregates; `now` (microseconds) is the request's time."""
-        if self.loaded is None:
-            raise NotReady("the model was refused", self.refused)
-        attributes: dict[str, np.ndarray[Any, Any]] = {}
-        if self.usecase.features.attributes is not None:
-            attributes = arrays(self.usecase.features.attributes, [row["attributes"] for row in rows])
-        return self.loaded.scorer.score(lookup.aggregates, attributes, np.full(len(rows), now, dtype=np.int64))
-
-    def lookup(self, keys: Sequence[str], now: int) -> Found:
-        """The keys' aggregates from the online store, read as the settings say.
+    def compute(self, rows: Rows, now: int) -> tuple[Found, Scores]:
+        """Aggregates and scores of rows at one time (microseconds): what a batch does.
 
         Raises:
             NotReady: if the store is out of reach, or does not hold what is read.
         """
-        return self.online.read(keys, now)
+        scorer = self._loaded().scorer
+        started = time.perf_counter()
+        found = self.online.read(rows.keys, now)
+        read = time.perf_counter()
+        attributes = {
+            field.name: array(field, column) for field, column in zip(self.fields, rows.columns, strict=True)
+        }
+        features = scorer.features.evaluate(found.aggregates, attributes, np.full(len(rows), now, dtype=np.int64))
+        made = time.perf_counter()
+        scores = scorer.score_features(features)
+        metrics.stage["read"](read - started)
+        metrics.stage["features"](made - read)
+        metrics.stage["compute"](time.perf_counter() - made)
+        return found, scores
 
-    def close(self) -> None:
-        """Let go of the online store."""
+    async def close(self, seconds: float) -> None:
+        """Answer what was accepted, then let go of the store and seal the log."""
+        await self.runner.close(seconds)
         self.online.close()
+        if self.recorder is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.recorder.close)
 
-    def accept(self, given: Any) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-        """The row as the contract reads it, or None and every problem it has."""
-        try:
-            return self.schema.Predict.model_validate(given).model_dump(), []
-        except ValidationError as error:
-            return None, problems(error, self.schema.money)
+    def _recorder(self, loaded: Loaded) -> Recorder:
+        rule, manifest, aggregates = loaded.scorer.decision, loaded.manifest, self.usecase.features.aggregates
+        header = Header(
+            usecase=self.usecase.name,
+            model=manifest.tag,
+            fingerprint=manifest.fingerprint,
+            threshold=rule.threshold,
+            labels=(rule.negative, rule.positive),
+            key=self.usecase.key,
+            aggregates=[aggregate.name for aggregate in aggregates],
+            floats=[aggregate.name for aggregate in aggregates if aggregate.function in ("min", "max")],
+            features=list(self.usecase.features.columns),
+            pod=socket.gethostname(),
+        )
+        home = self.settings.home / self.usecase.name
+        return Recorder(self.settings.predictions_url, home, header, self.settings.predictions_spool_mb * 1_000_000)
 
-    def _rows(self, given: Any) -> Sequence[Any]:
-        if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in ("rows", "columns"):
-            raise NotAccepted('a bulk request is {"rows": [...]} or {"columns": {...}}')
-        rows = given["rows"] if "rows" in given else self._by_row(given["columns"])
-        if not isinstance(rows, list) or not rows:
-            raise NotAccepted("`rows` is a list of at least one row")
-        if len(rows) > self.settings.max_rows:
-            raise TooLarge(f"{len(rows)} rows; one request carries at most {self.settings.max_rows}")
-        return rows
-
-    def _by_row(self, given: Any) -> list[dict[str, Any]]:
-        """Columns turned into rows; a column that is missing or unknown is so in every row, and told there."""
-        if not isinstance(given, dict):
-            raise NotAccepted("`columns` is an object of lists")
-        own = {name: values for name, values in given.items() if name != "attributes"}
-        attributes = given.get("attributes", {})
-        if not isinstance(attributes, dict) or not all(
-            isinstance(v, list) for v in [*own.values(), *attributes.values()]
-        ):
-            raise NotAccepted("`columns` is an object of lists, and its `attributes` too")
-        lengths = {name: len(values) for name, values in {**own, **attributes}.items()}
-        if len(set(lengths.values())) != 1:
-            raise NotAccepted(f"columns are equally long, not {lengths}")
-        plain = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]
-        carried = [dict(zip(attributes, values, strict=True)) for values in zip(*attributes.values(), strict=True)]
-        count = next(iter(lengths.values()))
-        return [
-            {**(plain[i] if plain else {}), **({"attributes": carried[i]} if carried else {})} for i in range(count)
-        ]
-
-    def _answers(self, rows: Sequence[Mapping[str, Any]], request_id: str) -> list[dict[str, Any]]:
+    def _loaded(self) -> Loaded:
         if self.loaded is None:
-            raise NotReady("the model was refused", self.refused)
+            raise NotReady("no answer can be given now", self.refused)
+        return self.loaded
+
+    def _run(self, asked: list[Rows]) -> list[Part]:
+        """One batch: the rows of several requests at one time."""
         now = self.usecase.now(self.settings.now)
-        keys = [row[self.usecase.key] for row in rows]
-        lookup = self.lookup(keys, now)
-        scores = self.score(rows, now, lookup)
-        manifest, scorer = self.loaded.manifest, self.loaded.scorer
+        rows = asked[0] if len(asked) == 1 else joined(asked)
+        found, scores = self.compute(rows, now)
+        named = [found.aggregates[a.name].view(np.int64) for a in self.usecase.features.aggregates]
+        cells = np.stack(named, axis=1) if named else np.empty((len(rows), 0), dtype=np.int64)
+        batch = Batch(now, found, scores, cells)
+        stops = list(accumulate(map(len, asked), initial=0))
+        return [Part(batch, start, stop) for start, stop in pairwise(stops)]
+
+    async def _score(self, rows: Rows, call: Call, failed: list[dict[str, Any]]) -> list[tuple[Rows, Part]]:
+        """The rows with their part of a batch; what fails is halved, until only the rows to blame are left out."""
+        try:
+            return [(rows, await self.runner.async_run(rows, deadline=call.deadline, turns=call.turns))]
+        except Failed as error:
+            if rows.places is None:
+                raise
+            if len(rows) == 1:
+                failed.append({"row": rows.places[0], "problems": [{"field": "row", "problem": error.detail}]})
+                return []
+            half = len(rows) // 2
+            first = await self._score(rows.cut(0, half), call, failed)
+            return first + await self._score(rows.cut(half, len(rows)), call, failed)
+
+    def _told(self, loaded: Loaded, rows: Rows, part: Part, call: Call) -> list[Any]:
+        """The answers of a part."""
+        scorer, found, scores, here = loaded.scorer, part.batch.found, part.batch.scores, slice(part.start, part.stop)
+        probability, as_of = scores.probability[here].tolist(), found.as_of[here].tolist()
+        positive, known = scores.positive[here].tolist(), found.known[here].tolist()
+        words = (scorer.decision.negative, scorer.decision.positive)
+        when = {t: clock.rfc3339(t) for t in set(as_of)}
+        rest = (scorer.decision.threshold, loaded.manifest.tag, loaded.manifest.fingerprint)
+        degraded, asked, own = found.degraded, call.request_id, call.id
+        yes = sum(positive)
+        self._counted[True].inc(yes)
+        self._counted[False].inc(len(rows) - yes)
+        columns = zip(rows.keys, probability, positive, as_of, known, strict=True)
+        if rows.places is None:
+            make = self.answers.Answer
+            return [make(key, p, words[y], *rest, when[t], k, degraded, asked, own) for key, p, y, t, k in columns]
+        make = self.answers.Numbered
         return [
-            {
-                self.usecase.key: key,
-                "probability": probability,
-                "decision": scorer.label(positive),
-                "threshold": scorer.decision.threshold,
-                "model": manifest.tag,
-                "fingerprint": manifest.fingerprint,
-                "as_of": clock.rfc3339(as_of),
-                "known": known,
-                "degraded": lookup.degraded,
-                "request_id": request_id,
-            }
-            for key, probability, positive, as_of, known in zip(
-                keys,
-                scores.probability.tolist(),
-                scores.positive.tolist(),
-                lookup.as_of.tolist(),
-                lookup.known.tolist(),
-                strict=True,
-            )
+            make(i, key, p, words[y], *rest, when[t], k, degraded, asked, f"{own}-{i}")
+            for i, (key, p, y, t, k) in zip(rows.places, columns, strict=True)
         ]
 
+    def _record(self, rows: Rows, part: Part, call: Call) -> None:
+        if self.recorder is None:
+            return
+        found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
+        self.recorder.append(
+            Entry(
+                id=call.id,
+                request_id=call.request_id,
+                route=call.route,
+                time=time.time_ns() // 1_000,
+                now=part.batch.now,
+                latency=int(call.seconds * 1e6),
+                keys=rows.keys,
+                places=None if rows.places is None else list(rows.places),
+                attributes=dict(zip(self.schema.names, rows.columns, strict=True)),
+                aggregates=part.batch.cells[here].tobytes(),
+                features=scores.matrix[here].tobytes(),
+                margin=scores.margin[here].tobytes(),
+                probability=scores.probability[here].tobytes(),
+                positive=scores.positive[here].tobytes(),
+                known=found.known[here].tobytes(),
+                as_of=found.as_of[here].tolist(),
+                degraded=found.degraded,
+            )
+        )
 
-def _parse(body: bytes) -> Any:
+
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each of them returns; when one raises, the others are cancelled and its error is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Malformed(f"the body is no JSON: {error}") from None
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

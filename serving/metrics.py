@@ -1,17 +1,61 @@
 """What Prometheus reads of this process: module-level metrics whose labels all come from fixed lists.
 
-Served at /metrics. The store's gauges say NaN until it has been asked for the first time.
+Served at /metrics and on a port of its own. The store's gauges say NaN until it has been asked for the first time.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import gc
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.errors import ERRORS
+
+if TYPE_CHECKING:
+    from serving.recorder import Recorder
+
+FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+OUTCOMES = ("ok", "partial", "cancelled", *(error.outcome() for error in ERRORS))
+STAGES = ("decode", "wait", "read", "features", "compute", "record", "encode")
+OTHER = "other"
+"""Route of a request to a path that is not there."""
+
+REQUESTS = Counter(
+    "holdfast_requests",
+    "Requests answered, by route template or gRPC method, by outcome (ok, partial, cancelled or the kind of problem) and "
+    "by the model that was served.",
+    ["route", "outcome", "model"],
+)
+SECONDS = Histogram("holdfast_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=FAST)
+PREDICTIONS = Counter("holdfast_predictions", "Rows answered, by decision.", ["decision"])
+STAGE = Histogram(
+    "holdfast_stage_seconds",
+    "Time of a stage: decode (bytes to accepted rows), wait (for a batch to begin), record (the prediction log) and encode "
+    "per request; read (the online store), features and compute (the model) per batch.",
+    ["stage"],
+    buckets=FAST,
+)
+IN_FLIGHT = Gauge("holdfast_requests_in_flight", "Requests that came and are not answered yet.", ["protocol"])
+QUEUE = Gauge("holdfast_queue_rows", "Rows that wait for a batch.")
+BATCH_ROWS = Histogram(
+    "holdfast_batch_rows", "Rows scored in one go.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+)
+BUILD = Gauge("holdfast_build_info", "1; what serves, as labels.", ["version", "python", "bentoml", "image"])
+MODEL = Gauge("holdfast_model_info", "1; the model that is served, as labels.", ["usecase", "model", "fingerprint"])
+READY = Gauge("holdfast_ready", "Whether the gate let the model pass: 1 or 0.")
+COLLECTIONS = Counter("holdfast_gc_pause_seconds", "Time that Python's garbage collector took.")
 
 READ_SECONDS = Histogram(
     "holdfast_online_read_seconds",
     "Time of one read of the online store, answered or failed; reads that were skipped are not in it.",
     ["how"],  # materialized, on-read
-    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    buckets=FAST,
 )
 ROWS = Counter(
     "holdfast_online_rows",
@@ -28,9 +72,80 @@ UP = Gauge("holdfast_online_up", "Whether the online store answered when it was 
 AS_OF = Gauge("holdfast_online_as_of_timestamp_seconds", "What time the materialized rows are for, when last seen.")
 AGE = Gauge("holdfast_online_age_seconds", "The data's clock minus the time the materialized rows are for.")
 
+stage = {name: STAGE.labels(name).observe for name in STAGES}
+"""Observers of each stage, in seconds."""
+
 for outcome in ("known", "unknown", "degraded"):  # there from the start, so that the first increase is seen
     ROWS.labels(outcome)
 for reason in ("unreachable", "skipped", "unusable"):
     FAILURES.labels(reason)
 for gauge in (UP, AS_OF, AGE):
     gauge.set(float("nan"))
+
+
+@cache
+def _requests(route: str, outcome: str, model: str) -> Counter:
+    return REQUESTS.labels(route, outcome, model)
+
+
+@cache
+def _seconds(route: str) -> Histogram:
+    return SECONDS.labels(route)
+
+
+def answered(route: str, outcome: str, model: str, seconds: float) -> None:
+    """Count one request; `route` is a template or `OTHER`, never what a client wrote."""
+    _requests(route, outcome, model).inc()
+    _seconds(route).observe(seconds)
+
+
+class Batches:
+    """What the runner tells of its batches."""
+
+    @staticmethod
+    def batch(rows: int, seconds: float) -> None:  # noqa: ARG004  # the stages of a batch are timed apart
+        """One batch was computed."""
+        BATCH_ROWS.observe(rows)
+
+    waited = staticmethod(stage["wait"])
+    """How long one item waited for its batch, in seconds."""
+
+
+def watch_collections() -> None:
+    """Let the gauge tell the time that garbage collections take."""
+    began = [0.0]
+
+    def tell(phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            began[0] = time.perf_counter()
+        else:
+            COLLECTIONS.inc(time.perf_counter() - began[0])
+
+    gc.callbacks.append(tell)
+
+
+class _Log(Collector):
+    """What the prediction log says of itself, asked when Prometheus asks."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def collect(self) -> Iterator[Metric]:
+        """The four families."""
+        own = self.recorder
+        yield CounterMetricFamily("holdfast_log_records", "Predictions written to the log.", value=own.written)
+        dropped = CounterMetricFamily(
+            "holdfast_log_dropped", "Predictions that were answered and not recorded, by reason.", labels=["reason"]
+        )
+        for reason, count in own.dropped.items():
+            dropped.add_metric([reason], count)
+        yield dropped
+        yield CounterMetricFamily("holdfast_log_shipped", "Predictions that PostgreSQL has committed.", value=own.shipped)
+        yield GaugeMetricFamily("holdfast_log_spool_bytes", "Bytes that wait to be shipped.", value=own.waiting)
+
+
+def watch_log(recorder: Recorder) -> Callable[[], None]:
+    """Tell of this recorder from now on, until what is returned is called."""
+    told = _Log(recorder)
+    REGISTRY.register(told)
+    return lambda: REGISTRY.unregister(told)

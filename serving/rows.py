@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 
@@ -25,3 +26,15 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def cut(self, start: int, stop: int) -> Rows:
+        """Rows [start, stop), without the errors."""
+        columns = tuple(column[start:stop] for column in self.columns)
+        return Rows(self.keys[start:stop], columns, None if self.places is None else self.places[start:stop])
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several requests behind one another; their places and errors stay with the requests."""
+    keys = [key for rows in parts for key in rows.keys]
+    lists = zip(*(rows.columns for rows in parts), strict=True)
+    return Rows(keys, tuple(list(chain.from_iterable(column)) for column in lists))

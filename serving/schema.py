@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from features.contract import Contract, Key
+from features.contract import INTEGERS, SAFE_INTEGER, Contract, Key
 from features.contract import columns as columns_of
 from usecases import UseCase
 
@@ -30,10 +30,15 @@ class RowErrors(BaseModel):
 
 
 class Schema:
-    """The models of one use case. `Predict` is a row; `Bulk` is rows or columns; `Answer` and `Answers` come back."""
+    """The models of one use case. `Predict` is a row; `Bulk` is rows or columns; `Answer` and `Answers` come back.
+
+    `Fast` is `Bulk` with what each list holds, so that a request without a problem is read in one pass. `names` are the
+    attributes, in the contract's order.
+    """
 
     def __init__(self, usecase: UseCase) -> None:
         key, attributes = usecase.key, usecase.features.attributes
+        self.key, self.names = key, tuple(usecase.features.fields)
         own = columns_of(attributes) if attributes else ()
         self.money = frozenset(column.name for column in own if column.kind == "money")
         none = create_model("Attributes", __base__=Contract)
@@ -54,6 +59,7 @@ class Schema:
             "columns": (by_column | None, Field(None, description="The same by column, all equally long.")),
         }
         self.Bulk: type[BaseModel] = create_model("Bulk", __config__=_STRICT, **either)
+        self.Fast = _fast(key, self.Predict, attributes or none)
         answer: dict[str, Any] = {
             key: (str, Field()),
             "probability": (float, Field(ge=0, le=1, description=f"Of: {usecase.title}.")),
@@ -67,7 +73,8 @@ class Schema:
                 bool,
                 Field(description="True where the online store was out of reach: answered as a key without events."),
             ),
-            "request_id": (str, Field()),
+            "request_id": (str, Field(description="The request's `x-request-id`, or else ours.")),
+            "prediction_id": (str, Field(description="Of this answer, in the prediction log.")),
         }
         self.Answer: type[BaseModel] = create_model("Answer", **answer)
         row: Any = (int, Field(description="Position in the request, from 0."))
@@ -77,6 +84,20 @@ class Schema:
             "errors": (list[RowErrors], Field(description="The rows that were not accepted, and why.")),
         }
         self.Answers: type[BaseModel] = create_model("Answers", **several)
+
+
+def _fast(key: str, row: type[BaseModel], attributes: type[Contract]) -> Any:
+    """`Bulk` with the contract's own types in its lists; integers are bounded here as `Contract` bounds them."""
+    kinds = {column.name: column.kind for column in columns_of(attributes)}
+    lists: dict[str, Any] = {}
+    for name, field in attributes.model_fields.items():
+        safe = [Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)] if kinds[name] in INTEGERS else []
+        lists[name] = (list[Annotated[field.annotation, *field.metadata, *safe]], ...)  # type: ignore[name-defined]  # made at run time
+    carried: Any = create_model("FastAttributes", __config__=_STRICT, **lists)
+    own: dict[str, Any] = {key: (list[Key], ...), "attributes": (carried, ...) if lists else (carried, carried())}
+    by_column: Any = create_model("FastColumns", __config__=_STRICT, **own)
+    either: dict[str, Any] = {"rows": (_list(row) | None, None), "columns": (by_column | None, None)}
+    return create_model("Fast", __config__=_STRICT, **either)
 
 
 def _list(model: Any) -> Any:

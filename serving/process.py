@@ -1,0 +1,138 @@
+"""What a serving process does beside answering: its ports, its garbage, its log's clock, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from types import FrameType
+from typing import Any
+
+from prometheus_client import start_http_server
+
+from serving import metrics
+from serving.core import Core
+from serving.rpc import Rpc
+from settings import Settings, SettingsError
+
+log = logging.getLogger("holdfast.serving")
+TICK = 0.5
+"""Seconds between two looks at the prediction log's segment."""
+GRACE = 10.0
+"""Seconds that accepted requests have to be answered in when the process ends."""
+
+
+class Process:
+    """Around a core: gRPC, the metrics port, and the end of both."""
+
+    def __init__(self, core: Core, settings: Settings) -> None:
+        self.core, self.settings = core, settings
+        self.rpc: Rpc | None = None
+        self._metrics: Callable[[], None] = lambda: None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the ports and leave the collector as little to do as possible.
+
+        Raises:
+            SettingsError: if a port that was asked for cannot be had.
+        """
+        _describe(self.core, self.settings)
+        self.rpc = await self._grpc()
+        self._open_metrics()
+        self._ticking = asyncio.create_task(self._tick())
+        self._on_signal()
+        # Models and modules live as long as the process: a full collection over them took 100 ms and more.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+
+    async def stop(self) -> None:
+        """Answer what was accepted over gRPC, then close the core and the ports."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+        if self.rpc is not None:
+            await self.rpc.drain()
+            await self.rpc.stop(GRACE)
+        await self.core.close(GRACE)
+        self._metrics()
+
+    async def _grpc(self) -> Rpc | None:
+        if self.settings.grpc_port == 0:
+            return None
+        rpc = Rpc(self.core)
+        try:
+            port = await rpc.start()
+        except SettingsError as error:
+            self._taken("grpc_port", error)
+            return None
+        log.info("gRPC listens on %s:%d", self.settings.host, port)
+        return rpc
+
+    def _open_metrics(self) -> None:
+        port = self.settings.metrics_port
+        if port == 0:
+            return
+        try:
+            server, thread = start_http_server(port, self.settings.host)
+        except OSError as error:
+            said = f"HOLDFAST_METRICS_PORT={port}: {error.strerror}; choose another, or 0 for none"
+            self._taken("metrics_port", SettingsError(said))
+            return
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        self._metrics = close
+
+    def _taken(self, name: str, error: SettingsError) -> None:
+        """A port cannot be had: fatal where it was asked for, else told."""
+        if name in self.settings.model_fields_set:
+            raise error
+        log.error("%s; going on without it", error)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            if self.core.recorder is not None:
+                self.core.recorder.tick()
+
+    def _on_signal(self) -> None:
+        """Tell load balancers at the first sign of the end, while what is accepted is still being answered."""
+        loop = asyncio.get_running_loop()
+
+        def chained(number: int, frame: FrameType | None, before: Any) -> None:
+            loop.call_soon_threadsafe(self._drain)
+            if callable(before):
+                before(number, frame)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            signal.signal(number, lambda n, f, b=before: chained(n, f, b))
+
+    def _drain(self) -> None:
+        self.core.draining = True
+        if self.rpc is not None:
+            asyncio.get_running_loop().create_task(self.rpc.drain())
+
+
+def _describe(core: Core, settings: Settings) -> None:
+    """Set the metrics that say what serves."""
+    metrics.BUILD.labels(metadata.version("holdfast"), platform.python_version(), metadata.version("bentoml"), settings.image).set(1)
+    metrics.READY.set(core.loaded is not None)
+    if core.loaded is not None:
+        metrics.MODEL.labels(core.usecase.name, core.tag, core.loaded.manifest.fingerprint).set(1)
+    metrics.QUEUE.set_function(lambda: core.runner.queued_rows)
+    metrics.watch_collections()
+    if core.recorder is not None:
+        metrics.watch_log(core.recorder)
