@@ -1,0 +1,271 @@
+"""gRPC: the typed service of a use case beside health and reflection, by the same core as HTTP.
+
+A client sends x-request-id and traceparent as metadata and gets them back in the trailing metadata. An error has its
+code, and there its whole problem (RFC 9457) as JSON in `holdfast-problem-bin`; with `retry-after` (seconds) and
+`grpc-retry-pushback-ms` where asking again may help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from msgspec.structs import asdict
+
+from serving import metrics
+from serving.answers import encode
+from serving.call import Call
+from serving.core import Core
+from serving.errors import Failed, Late, RequestError
+from serving.logs import Access
+from serving.proto import Protocol
+from settings import SettingsError
+
+log = logging.getLogger("holdfast.serving")
+
+PROBLEM = "holdfast-problem-bin"
+PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
+"""What an error may take of the 8 KB of metadata that clients read: the problem is sent as 4/3 of its bytes (base64), a
+letter of the detail as up to 9."""
+PROBE = 1.0
+"""Seconds between two looks at whether the core is ready."""
+GRACE_MS = 5_000
+"""Beside the longest deadline, what a connection that is told to go has for its last answers."""
+
+_SERVING, _NOT_SERVING = (health_pb2.HealthCheckResponse.ServingStatus.Value(v) for v in ("SERVING", "NOT_SERVING"))
+_IN_FLIGHT = metrics.IN_FLIGHT.labels("grpc")
+_Answer = Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]
+"""A method: from a request's bytes to the answer's, and the outcome: ok or partial."""
+
+
+class Rpc:
+    """The gRPC server of a core, in the running loop.
+
+    Args:
+        port: to listen on; None is the setting's.
+    """
+
+    def __init__(self, core: Core, port: int | None = None) -> None:
+        self.core, self.protocol = core, Protocol(core.usecase)
+        self.port = core.settings.grpc_port if port is None else port
+        self._health, self._access = _Health(), Access(core.settings.access_log)
+        self._server: Any = None
+        self._probe: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Listen, and say on which port.
+
+        Raises:
+            SettingsError: if that port is taken or the address is none of this machine's.
+        """
+        settings, service = self.core.settings, self.protocol.service
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # or else two servers share a port, and nobody is told
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_send_message_length", -1),  # max_rows bounds an answer; it is larger than its request
+                ("grpc.max_connection_age_ms", settings.max_connection_age_s * 1_000),
+                ("grpc.max_connection_age_grace_ms", settings.max_latency_ms + GRACE_MS),
+            ]
+        )
+        methods = {"Predict": self._predict, "PredictBulk": self._bulk, "GetModel": self._model}
+        handlers = {name: self._handler(f"/{service}/{name}", method) for name, method in methods.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._reflect(service)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = int(self._server.add_insecure_port(f"{host}:{self.port}"))
+        except RuntimeError:
+            raise SettingsError(
+                f"HOLDFAST_GRPC_PORT={self.port}: gRPC cannot listen on {host}:{self.port}; is the port taken? Choose "
+                "another, or 0 for no gRPC"
+            ) from None
+        await self._look()
+        await self._server.start()
+        self._probe = asyncio.create_task(self._keep_looking())
+        return port
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING from now on, and go on answering."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more, answer what was accepted, and cancel what is not answered after `grace` seconds."""
+        await self.drain()
+        if self._probe is not None:
+            self._probe.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probe
+        self._health.ended.set()
+        if self._server is not None:
+            await self._server.stop(grace)
+
+    def _handler(self, route: str, method: _Answer) -> Any:
+        async def handle(data: bytes, context: Any) -> bytes:
+            return await self._run(route, method, data, context)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    async def _run(self, route: str, method: _Answer, data: bytes, context: Any) -> bytes:
+        """One call, whatever becomes of it: its ids, its deadline, its outcome."""
+        call = _begin(route, context)
+        _IN_FLIGHT.inc()
+        outcome, code = "cancelled", "CANCELLED"
+        try:
+            answer, outcome = await method(data, call)
+            code = "OK"
+        except RequestError as error:
+            outcome, code = error.outcome(), error.code
+            await _refuse(context, call, error)
+            raise  # not reached: refusing aborts
+        except asyncio.CancelledError:  # by the client, or because its deadline has passed
+            if call.deadline is not None and asyncio.get_running_loop().time() >= call.deadline:
+                outcome, code = Late.outcome(), Late.code
+            raise
+        except Exception:
+            log.exception("request %s failed", call.request_id)
+            failed = Failed(f"the service failed; its log says why, under request {call.request_id}")
+            outcome, code = failed.outcome(), failed.code
+            await _refuse(context, call, failed)
+            raise  # likewise
+        else:
+            context.set_trailing_metadata(_ids(call))
+            return answer
+        finally:
+            _IN_FLIGHT.dec()
+            metrics.answered(route, outcome, self.core.tag, call.seconds)
+            self._access(call, outcome, code)
+
+    async def _predict(self, data: bytes, call: Call) -> tuple[bytes, str]:
+        self.core.runner.admit(1, call.deadline)  # refused before it is read, where it would be refused behind it
+        rows = self.core.decoder.accept([self.protocol.row(data)], single=True)
+        _staged("decode", call.started)
+        told = await self.core.predict(rows, call)
+        began = time.perf_counter()
+        answer = self.protocol.prediction(asdict(told.answers[0]))
+        _staged("encode", began)
+        return answer, "ok"
+
+    async def _bulk(self, data: bytes, call: Call) -> tuple[bytes, str]:
+        self.core.runner.admit(1, call.deadline)
+        rows = self.core.decoder.accept(self.protocol.rows(data))
+        _staged("decode", call.started)
+        told = await self.core.predict(rows, call)
+        began = time.perf_counter()
+        answer = self.protocol.predictions([asdict(one) for one in told.answers], told.errors)
+        _staged("encode", began)
+        return answer, "partial" if told.errors else "ok"
+
+    async def _model(self, data: bytes, call: Call) -> tuple[bytes, str]:  # noqa: ARG002  # a method has both
+        self.protocol.nothing(data)
+        live = self.core.models()["models"][0]
+        return self.protocol.model(live["name"], live["fingerprint"], live["decision"]["threshold"]), "ok"
+
+    def _reflect(self, service: str) -> None:
+        files = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+        for file in files:
+            self.protocol.pool.AddSerializedFile(file.serialized_pb)
+        others = [name.full_name for file in files for name in file.services_by_name.values()]
+        reflection.enable_server_reflection([service, *others], self._server, pool=self.protocol.pool)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Let health say whether the core is ready."""
+        status = _SERVING
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.core.ready)
+        except RequestError:
+            status = _NOT_SERVING
+        except Exception:
+            log.exception("the core cannot be asked whether it is ready")
+            status = _NOT_SERVING
+        for name in ("", self.protocol.service):
+            await self._health.set(name, status)
+
+
+class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # published without types
+    """grpc.health.v1. Watches end when the server stops: it would wait for them, and they for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = asyncio.Event()
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  # the protocol's name
+        watch, ended = asyncio.ensure_future(super().Watch(request, context)), asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait((watch, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+            ended.cancel()
+
+
+def _begin(route: str, context: Any) -> Call:
+    given = {"x-request-id": "", "traceparent": ""}
+    for name, value in context.invocation_metadata() or ():
+        if name in given:
+            given[name] = value
+    call = Call.begin(route, given["x-request-id"], given["traceparent"])
+    left = context.time_remaining()
+    if left is not None:
+        call.deadline = asyncio.get_running_loop().time() + left
+    return call
+
+
+def _ids(call: Call) -> tuple[tuple[str, str], ...]:
+    return (("x-request-id", call.request_id), ("traceparent", call.traceparent))
+
+
+def _staged(stage: str, began: float) -> None:
+    metrics.stage[stage](time.perf_counter() - began)
+
+
+async def _refuse(context: Any, call: Call, error: RequestError) -> None:
+    told: list[tuple[str, str | bytes]] = [*_ids(call), (PROBLEM, shortened(error.body(call.request_id)))]
+    if error.retry_after is not None:
+        told.append(("retry-after", str(error.retry_after)))
+        told.append(("grpc-retry-pushback-ms", str(error.retry_after * 1_000)))
+    await context.abort(grpc.StatusCode[error.code], _cut(error.detail), tuple(told))
+
+
+def shortened(problem: dict[str, Any]) -> bytes:
+    """The problem as JSON of at most `PROBLEM_BYTES`: its first `problems`, and how many were `left_off`."""
+    whole = encode(problem)
+    if len(whole) <= PROBLEM_BYTES:
+        return whole
+    bare = {**problem, "detail": _cut(problem["detail"]), "problems": [], "left_off": len(problem["problems"])}
+    room = PROBLEM_BYTES - len(encode(bare))
+    return encode({**bare, **_first(problem["problems"], room)})
+
+
+def _first(problems: list[Any], room: int) -> dict[str, Any]:
+    """The problems that fit into so many bytes; of a row whose own problems do not, the first of them."""
+    kept: list[Any] = []
+    for one in problems:
+        size = len(encode(one)) + 1
+        if size <= room:
+            kept.append(one)
+            room -= size
+            continue
+        if not kept and isinstance(one, dict) and "problems" in one:
+            bare = {**one, "problems": [], "left_off": len(one["problems"])}
+            kept.append({**bare, **_first(one["problems"], room - len(encode(bare)))})
+        break
+    return {"problems": kept, "left_off": len(problems) - len(kept)}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= DETAIL_LETTERS else f"{text[:DETAIL_LETTERS]}..."
