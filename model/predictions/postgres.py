@@ -146,7 +146,8 @@ class Table:
         return exactly or list(
             self._ask(
                 "(request_id = %s AND request_id <> prediction_id) "
-                "OR (prediction_id > %s AND prediction_id < %s AND request_id <> prediction_id) ORDER BY prediction_id",
+                "OR (prediction_id > %s AND prediction_id < %s AND request_id <> prediction_id) "
+                "ORDER BY answered_at, length(prediction_id), prediction_id",
                 [name, f"{name}-", f"{name}."],  # "." comes after "-": the rows of the bulk request of that id
             )
         )

@@ -15,7 +15,7 @@ from features.clock import MINUTE
 from features.store import POSTGRESQL
 from features.store.base import StoreError
 from model.predictions.entry import Entry, Header, Prediction, expand
-from model.predictions.segment import began, content, read, segments
+from model.predictions.segment import SEALED, began, content, read, segments
 from settings import redacted
 
 SLACK = MINUTE
@@ -56,22 +56,16 @@ class Directory:
         """Those with that prediction id, or else of the requests with that id.
 
         An id made here tells when, so files of that time come first; for a client's id all are searched, the newest
-        first, until one is found.
+        first. Where one is found, the files of about that time are searched too, and no others.
         """
-        request = re.sub(r"-\d+$", "", name)
-        wanted = {name.encode(), request.encode()}
-        for path in self._likely(name):
-            data = content(path)
-            if not any(text in data for text in wanted):  # much faster than decoding
-                continue
-            found = [
-                one
-                for header, entry in self._entries(path, data)
-                if name in (entry.id, entry.request_id) or entry.id == request
-                for one in expand(header, entry)
-                if name in (entry.id, entry.request_id, one.prediction_id)
-            ]
-            if found:
+        paths = segments(self.path)[::-1]
+        made = re.match("[0-9a-f]{12}", name)
+        near = _about(paths, int(made[0], 16) * 1_000) if made else []
+        for path in [*near, *(path for path in paths if path not in set(near))]:
+            if first := self._named(path, name):
+                beside = [other for other in _about(paths, first[0].answered_at) if other != path]
+                found = [one for other in [path, *beside] for one in self._named(other, name)]
+                found.sort(key=lambda one: (one.answered_at, len(one.prediction_id), one.prediction_id))
                 return [one for one in found if one.prediction_id == name] or found
         return []
 
@@ -95,13 +89,23 @@ class Directory:
     def _entries(self, path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Entry]]:
         return (both for both in read(path, data) if both[0].usecase == self.usecase)
 
-    def _likely(self, name: str) -> list[Path]:
-        newest_first = segments(self.path)[::-1]
-        if not re.match("[0-9a-f]{12}", name):
-            return newest_first
-        time = int(name[:12], 16) * 1_000
-        before = [path for path in newest_first if began(path) <= time + SLACK and time <= _ended(path)]
-        return before + [path for path in newest_first if path not in set(before)]
+    def _named(self, path: Path, name: str) -> list[Prediction]:
+        """What `find` looks for, of one segment."""
+        data, request = content(path), re.sub(r"-\d+$", "", name)
+        if name.encode() not in data and request.encode() not in data:  # much faster than decoding
+            return []
+        return [
+            one
+            for header, entry in self._entries(path, data)
+            if name in (entry.id, entry.request_id) or entry.id == request
+            for one in expand(header, entry)
+            if name in (entry.id, entry.request_id, one.prediction_id)
+        ]
+
+
+def _about(paths: list[Path], time: int) -> list[Path]:
+    """Segments that may hold an entry of that time, microseconds."""
+    return [path for path in paths if began(path) - SLACK <= time <= _ended(path)]
 
 
 def _ended(path: Path) -> int:
@@ -109,7 +113,7 @@ def _ended(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns // 1_000 + SLACK
     except FileNotFoundError:  # it was sealed just now
-        return path.with_suffix(".seg").stat().st_mtime_ns // 1_000 + SLACK
+        return path.with_suffix(SEALED).stat().st_mtime_ns // 1_000 + SLACK
 
 
 def place(url: str | None, home: Path) -> Path | None:
