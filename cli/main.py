@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import batch, data, features, modelling, models, predictions
+from cli import batch, contract, data, features, modelling, models, predictions
 from cli.console import Json, Out, table
 from settings import PREFIX, HoldfastError, Settings, redacted
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(data.data, name="data")
 app.add_typer(data.quarantine, name="quarantine")
+app.add_typer(contract.contract, name="contract")
 app.add_typer(features.features, name="features")
 app.add_typer(models.models, name="models")
 app.add_typer(predictions.predictions, name="predictions")
