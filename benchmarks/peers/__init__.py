@@ -1,0 +1,1 @@
+"""What users would pick instead: servers of the same model, each run in an environment that suits it."""
