@@ -92,7 +92,7 @@ def _fast(key: str, row: type[BaseModel], attributes: type[Contract]) -> Any:
     lists: dict[str, Any] = {}
     for name, field in attributes.model_fields.items():
         safe = [Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)] if kinds[name] in INTEGERS else []
-        lists[name] = (list[Annotated[field.annotation, *field.metadata, *safe]], ...)  # type: ignore[name-defined]  # made at run time
+        lists[name] = (list[Annotated[field.annotation, Field(), *field.metadata, *safe]], ...)  # type: ignore[name-defined]  # made at run time
     carried: Any = create_model("FastAttributes", __config__=_STRICT, **lists)
     own: dict[str, Any] = {key: (list[Key], ...), "attributes": (carried, ...) if lists else (carried, carried())}
     by_column: Any = create_model("FastColumns", __config__=_STRICT, **own)
