@@ -34,14 +34,16 @@ class Toy:
         self._lock = threading.Lock()
         self._gate = threading.Semaphore(0)
 
-    def __call__(self, asks: list[Ask]) -> list[tuple[int, int]]:
+    def __call__(self, given: list[Ask]) -> list[tuple[int, int]]:
+        asks = given[:]
+        given.clear()  # the list is its own to do with as it likes
         with self._lock:
             self.batches.append(asks)
             self._inside += 1
             self.most = max(self.most, self._inside)
         try:
             if threading.current_thread() is not threading.main_thread():
-                assert self._gate.acquire(timeout=60)
+                assert self._gate.acquire(timeout=20)
             for ask in asks:
                 if ask.error is not None:
                     raise ask.error
