@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from features.store.base import address
@@ -140,9 +141,11 @@ class Recorder:
             self._hold()
         else:
             self.directory.mkdir(parents=True, exist_ok=True)
-        self._number += 1
-        self._path = self.directory / (name(began, self.header.pod, os.getpid(), self._number) + OPEN)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+        while self._file is None:
+            self._number += 1
+            self._path = self.directory / (name(began, self.header.pod, os.getpid(), self._number) + OPEN)
+            with suppress(FileExistsError):  # another recorder of this process
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
         self._begun = time.monotonic()
         self._write(*frame(self.header))
 
@@ -171,17 +174,18 @@ class Recorder:
         self._sealer.submit(self._sealed, file, path, size)
 
     def _sealed(self, file: int, path: Path, size: int) -> None:
+        sealed = path.with_suffix(SEALED)
         try:
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
-            if size:
-                path.rename(path.with_suffix(SEALED))
-            else:
-                path.unlink()
+            os.fsync(file)
         except OSError as error:
-            log.error("prediction log: %s cannot be sealed: %s", path, error)
+            log.error("prediction log: whether %s is on the disk is not known: %s", path, error)
+        os.close(file)
+        try:
+            path.rename(sealed) if size else path.unlink()
+        except OSError as error:
+            log.error("prediction log: what was written to %s is lost: %s", path, error)
+            if self._shipping is not None:
+                self._shipping.sealing(sealed.name, 0)
         if self._shipping is not None:
             self._shipping.notify()
 

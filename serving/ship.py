@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psycopg
 
-from features.store.base import StoreError
+from features.store.base import StoreError, Unreachable
 from model.predictions import Entry, Header
 from model.predictions.postgres import Table
 from model.predictions.segment import SEALED, content, read, segments
@@ -99,8 +99,9 @@ class Shipper:
             except StoreError as error:
                 if self._connection is not None:
                     self._connection.close()
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
+                trouble = "away" if isinstance(error, Unreachable) else str(error)
+                if trouble != self._trouble:
+                    self._trouble = trouble
                     _tell("down", words=f"predictions wait in {self.directory}: {error}")
                 return False
         return True

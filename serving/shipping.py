@@ -54,7 +54,7 @@ class Shipping:
         self._thread.start()
 
     def sealing(self, name: str, size: int) -> None:
-        """A segment will be there under that name, of so many bytes."""
+        """A segment will be there under that name, of so many bytes; of 0, there is none after all."""
         self._account({name: size})
 
     def notify(self) -> None:
