@@ -82,7 +82,8 @@ def environment(name: str, cache: Path) -> Path:
 
 
 @contextmanager
-def _holdfast(workload: Workload, directory: Path, _: Path) -> Iterator[Running]:
+def holdfast(workload: Workload, directory: Path, _: Path) -> Iterator[Running]:
+    """This service with everything on."""
     grpc, metrics = free_port(), free_port()
     ports = {"HOLDFAST_GRPC_PORT": str(grpc), "HOLDFAST_METRICS_PORT": str(metrics)}
     with serve({**workload.environ, **ports}, log=directory / "log") as server:
@@ -150,7 +151,7 @@ CONTENDERS = (
     Contender(
         "holdfast",
         "this service, everything on",
-        _holdfast,
+        holdfast,
         asking.one,
         rows=asking.rows,
         columns=asking.columns,

@@ -33,6 +33,7 @@ class Request(msgspec.Struct, frozen=True):
         wire: HTTP: head and body; gRPC: the message. method: gRPC only, /package.Service/Method.
         where: path to the numbers in a JSON answer; "*" is every item of a list. Empty: the answer is not checked.
         expected: those numbers. bits: 64, or 32 where they are the same float32.
+        route: if set, outcomes are counted under it, as this service names them.
     """
 
     wire: bytes
@@ -41,6 +42,7 @@ class Request(msgspec.Struct, frozen=True):
     where: tuple[str | int, ...] = ()
     expected: tuple[float, ...] = ()
     bits: Literal[32, 64] = 64
+    route: str = ""
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ class Phase(msgspec.Struct, frozen=True):
         seconds, count: it ends after the first of both. rate: requests a second whatever comes back (open loop).
         pause: closed loop: seconds between an answer and that client's next request.
         patience: open loop: seconds a request waits for a connection before it is given up as `unsent`.
+        deadline: seconds from when it was due within which an answer is in time.
     """
 
     connections: int
@@ -59,6 +62,7 @@ class Phase(msgspec.Struct, frozen=True):
     rate: float = 0.0
     pause: float = 0.0
     patience: float = 1.0
+    deadline: float = 3600.0
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class Result(msgspec.Struct):
 
     Args:
         answers: by kind of request and by status: `ok` -> {"200": 12}; `unsent` and `broken` (no whole answer) too.
+        outcomes: by route, of requests that have one. in_time: answers with 200 or OK within the deadline.
         latency_ms: percentiles of answers with 200 or OK, from when they were due; refused_ms: of all others.
         timeline: answers with 200 or OK that came in each second. checked, wrong: sampled answers, and those of them
         with other numbers. without_retry_after: answers with 429 or 503 that do not say when to ask again.
@@ -85,6 +90,8 @@ class Result(msgspec.Struct):
     seconds: float
     requests: int
     answers: dict[str, dict[str, int]]
+    outcomes: dict[str, dict[str, int]]
+    in_time: int
     latency_ms: dict[str, float]
     refused_ms: dict[str, float]
     timeline: list[int]
@@ -184,6 +191,7 @@ class Run:
     def __init__(self, plan: Plan, phase: Phase, clients: Sequence[Client]) -> None:
         self.plan, self.phase, self.clients = plan, phase, clients
         self.answers: dict[str, Counter[str]] = {}
+        self.outcomes: dict[str, Counter[str]] = {}
         self.good: list[float] = []
         self.other: list[float] = []
         self.arrived: list[float] = []
@@ -203,6 +211,8 @@ class Run:
             seconds=seconds,
             requests=sum(sum(by.values()) for by in self.answers.values()),
             answers={kind: dict(by) for kind, by in self.answers.items()},
+            outcomes={route: dict(by) for route, by in self.outcomes.items()},
+            in_time=sum(taken <= self.phase.deadline for taken in self.good),
             latency_ms=percentiles(self.good),
             refused_ms=percentiles(self.other),
             timeline=seen.tolist(),
@@ -256,11 +266,14 @@ class Run:
         request = self.plan.requests[number % len(self.plan.requests)]
         try:
             status, head, body = await client.ask(request)
-        except (ConnectionError, OSError):
+        except OSError:
             self._note(request, "broken")
+            await asyncio.sleep(0.01)  # a server that is away is not asked as fast as it can be
             return
         now = clock()
         self._note(request, status)
+        if request.route:
+            self.outcomes.setdefault(request.route, Counter())[outcome(request, status, head, body)] += 1
         self.received += len(body)
         if status in GOOD:
             self.good.append(now - due)
@@ -280,6 +293,35 @@ class Run:
 
 GOOD = ("200", "OK")
 clock = time.perf_counter  # uvloop's own clock counts milliseconds
+
+
+def outcome(request: Request, status: str, head: bytes, body: bytes) -> str:
+    """The outcome that the answer itself tells: ok, partial, or the kind of its problem; else its status."""
+    if status in GOOD:
+        errors = _has_errors(body) if request.method.endswith("Bulk") else b'"errors":[{' in body
+        return "partial" if errors else "ok"
+    found = _PROBLEM.search(body) or _PROBLEM.search(head)
+    return found[1].decode() if found else status
+
+
+_PROBLEM = re.compile(rb"urn:holdfast:problem:([a-z-]+)")
+
+
+def _has_errors(message: bytes) -> bool:
+    """Whether a PredictBulkResponse has its second field; both are messages, each a tag, a length and so many bytes."""
+    place = 0
+    while place < len(message):
+        if message[place] == 0x12:
+            return True
+        place, length, shift = place + 1, 0, 0
+        while True:
+            byte = message[place]
+            length |= (byte & 127) << shift
+            place, shift = place + 1, shift + 7
+            if byte < 128:
+                break
+        place += length
+    return False
 
 
 def right(request: Request, body: bytes) -> bool:

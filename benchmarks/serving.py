@@ -217,7 +217,8 @@ def report(found: dict[str, Any], out: Out) -> None:
         [name, f"{one['before']:.2f}", f"{one['after'][0]:.2f}", f"{one['after'][-1]:.2f}", f"{one['ratio']:.2f}x"]
         for name, one in found["burst"].items()
     ]
-    out.say("\n" + table(lone, ["a lone client, p50 ms", "before a burst", "just after", "last", "worst/before"]))
+    if lone:
+        out.say("\n" + table(lone, ["a lone client, p50 ms", "before a burst", "just after", "last", "worst/before"]))
     memory = [[name, f"{before:,.0f}", f"{after:,.0f}"] for name, (before, after) in found["memory_mb"].items()]
     out.say("\n" + table(memory, ["resident MiB", "at first", "in the end"]))
     speeds = ", ".join(f"{int(rows):,} at a time {speed:,.0f}" for rows, speed in found["bare"].items())
