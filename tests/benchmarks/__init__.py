@@ -1,0 +1,1 @@
+"""Benchmarks: what measures must itself be right."""
