@@ -36,6 +36,8 @@ PROBLEM = "holdfast-problem-bin"
 PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
 """What an error may take of the 8 KB of metadata that clients read: the problem is sent as 4/3 of its bytes (base64), a
 letter of the detail as up to 9."""
+BRIEF, PATIENT = 8, 128
+"""Turns of the loop without a new call after which a batch goes on: when as many as last time are there, and before."""
 PROBE = 1.0
 """Seconds between two looks at whether the core is ready."""
 GRACE_MS = 5_000
@@ -58,6 +60,7 @@ class Rpc:
         self.core, self.protocol = core, Protocol(core.usecase)
         self.port = core.settings.grpc_port if port is None else port
         self._health, self._access = _Health(), Access(core.settings.access_log)
+        self._gathering = Gathering(core.settings.max_batch_size)
         self._server: Any = None
         self._probe: asyncio.Task[None] | None = None
 
@@ -129,7 +132,7 @@ class Rpc:
             await _refuse(context, call, error)
             raise  # not reached: refusing aborts
         except asyncio.CancelledError:  # by the client, or because its deadline has passed
-            if call.deadline is not None and asyncio.get_running_loop().time() >= call.deadline:
+            if call.deadline is not None and time.monotonic() >= call.deadline:
                 outcome, code = Late.outcome(), Late.code
             raise
         except Exception:
@@ -150,6 +153,7 @@ class Rpc:
         self.core.runner.admit(1, call.deadline)  # refused before it is read, where it would be refused behind it
         rows = self.core.decoder.accept([self.protocol.row(data)], single=True)
         _staged("decode", call.started)
+        await self._gathering.join()
         told = await self.core.predict(rows, call)
         began = time.perf_counter()
         answer = self.protocol.prediction(asdict(told.answers[0]))
@@ -197,6 +201,45 @@ class Rpc:
             await self._health.set(name, status)
 
 
+class Gathering:
+    """Lets calls that come together go on in the same turn of the loop, and so into the same batch.
+
+    gRPC hands over one event per turn, and a call is several: as soon as one was there it would be computed, alone, while
+    the others wait to be accepted. Here a call waits until no other has come for some turns: few when as many are there
+    as went on together last time, more while some of those are missing. So a lone client hardly waits, and the clients
+    that a batch has answered meet again in the next.
+
+    Args:
+        most: calls that go on at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._expected, self._quiet = most, 1, 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def join(self) -> None:
+        """Return when it is time to go on."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._turn, loop)
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(future)
+        self._quiet = 0
+        await future
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        there = len(self._waiting)
+        self._quiet += 1
+        if there < self._most and self._quiet < (PATIENT if there < self._expected else BRIEF):
+            loop.call_soon(self._turn, loop)
+            return
+        self._expected = max(there, (self._expected + there) // 2)
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():  # its client left
+                future.set_result(None)
+
+
 class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # published without types
     """grpc.health.v1. Watches end when the server stops: it would wait for them, and they for it."""
 
@@ -221,7 +264,7 @@ def _begin(route: str, context: Any) -> Call:
     call = Call.begin(route, given["x-request-id"], given["traceparent"])
     left = context.time_remaining()
     if left is not None:
-        call.deadline = asyncio.get_running_loop().time() + left
+        call.deadline = time.monotonic() + left
     return call
 
 
