@@ -71,13 +71,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Bulk
     from pydantic import BaseModel as Predict
 
-    Service = bentoml.Service[Any]
 else:
     Predict, Bulk, Answer, Answers = SCHEMA.Predict, SCHEMA.Bulk, SCHEMA.Answer, SCHEMA.Answers
-    Service = bentoml.Service
 
 
-class Fronted(Service):
+class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
     """BentoML's service with our front before it, so that predictions do not pass BentoML's middleware."""
 
     def to_asgi(self, is_main: bool = True) -> Any:

@@ -84,7 +84,7 @@ class Settings(BaseModel):
     host: str = Field("0.0.0.0", description="Address that gRPC and the metrics port listen on.")  # noqa: S104
     grpc_port: int = Field(3001, ge=0, le=65_535, description="Port of gRPC; 0: none.")
     metrics_port: int = Field(
-        3002, ge=0, le=65_535, description="Port of /metrics alone, for Prometheus; 0: only at /metrics beside the rest."
+        3002, ge=0, le=65_535, description="Port of /metrics alone, for Prometheus; 0: only on HTTP's port."
     )
     max_connection_age_s: int = Field(
         300, ge=1, description="Seconds after which a gRPC connection is told to connect again, so that load spreads."

@@ -83,8 +83,8 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
             mode = online.settings.model_copy(update={"online_read": read})
             one = Core(usecase, model_store.path(tag), mode, record=False)
             compared[name] = _singles(one, rows, t, check, name, progress)
-            one.close()
-        core.close()
+            one.online.close()
+        core.online.close()
         for engine in engines:
             asked = Asked(workspace, model_store.path(tag), core.loaded.scorer, keys, inputs, t)
             for path, start, scores in answers(asked, engine):
@@ -157,7 +157,9 @@ def _singles(core: Core, rows: list[dict[str, Any]], t: int, check: _Check, name
         try:
             asked = core.decoder.one(json.dumps(given).encode())
         except NotAccepted as error:
-            raise ParityError(f"customer {check.keys[place]!r}: the request is not accepted: {error.problems}") from None
+            raise ParityError(
+                f"customer {check.keys[place]!r}: the request is not accepted: {error.problems}"
+            ) from None
         _, scores = core.compute(asked, t)
         compared += check.scores(name, place, scores)
         if place % 500 == 499 or place == len(rows) - 1:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -26,18 +27,28 @@ class ServerError(HoldfastError, RuntimeError):
     """The server did not come up; the message holds its last words."""
 
 
+@dataclass(frozen=True)
 class Server:
-    """A running server: its address and its process."""
+    """A running server: its addresses (`grpc` and `metrics` are empty where it has none) and its process."""
 
-    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
-        self.url, self.process = url, process
+    url: str
+    grpc: str
+    metrics: str
+    process: subprocess.Popen[bytes]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on right now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One of them."""
+    return free_ports(1)[0]
 
 
 def in_use(port: int) -> bool:
@@ -60,22 +71,24 @@ def serve(
 
     Args:
         environ: added to this process's environment; a value "" removes. log: where its words go; None is stderr.
+        port: of HTTP; gRPC and the metrics then have the two behind it. None: three that are free.
         ready: wait until /readyz answers 200; else only until it answers.
 
     Raises:
         ServerError: if it ends, or is not there in `seconds`.
     """
-    port = free_port() if port is None else port
+    http, grpc, metrics = free_ports(3) if port is None else (port, port + 1, port + 2)
+    own = {"HOLDFAST_HOST": "127.0.0.1", "HOLDFAST_GRPC_PORT": str(grpc), "HOLDFAST_METRICS_PORT": str(metrics)}
     command = [
         str(Path(sys.executable).with_name("bentoml")),
         "serve",
         target,
         "--port",
-        str(port),
+        str(http),
         "--host",
         "127.0.0.1",
     ]
-    merged = {"HOLDFAST_HOME": str(Settings().home), **os.environ, **environ}
+    merged = {"HOLDFAST_HOME": str(Settings().home), **own, **os.environ, **environ}
     for name in environ:
         merged.pop(f"{name}_FILE", None)
     for name in [n for n in merged if n in ("HOLDFAST_HOME", "HOLDFAST_USECASES") or _FILE.fullmatch(n)]:
@@ -85,7 +98,8 @@ def serve(
     process = subprocess.Popen(  # noqa: S603  # our own command
         command, cwd=ROOT, env={k: v for k, v in merged.items() if v}, stdout=sink, stderr=subprocess.STDOUT
     )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    addresses = [f"127.0.0.1:{merged[name]}" if merged[name] != "0" else "" for name in list(own)[1:]]
+    server = Server(f"http://127.0.0.1:{http}", addresses[0], addresses[1], process)
     try:
         _wait(server, ready, seconds, log)
         yield server

@@ -90,13 +90,7 @@ class FeatureSet:
     def columns(self) -> tuple[str, ...]:
         """Names of the matrix's columns: a category becomes one column per level, `contract=One year`."""
         return tuple(
-            column
-            for name in self.inputs
-            for column in (
-                [f"{name}={level}" for level in self.fields[name].levels]
-                if name in self.fields and self.fields[name].kind == "category"
-                else [name]
-            )
+            name if level is None else f"{name}={level}" for name in self.inputs for level in self._levels[name]
         )
 
     def evaluate(
@@ -125,14 +119,24 @@ class FeatureSet:
         Raises:
             FeatureError: naming a feature that is infinite in some row.
         """
-        parts: list[np.ndarray[Any, Any]] = []
+        matrix = np.empty((len(features[self.inputs[0]]), len(self.columns)))
+        column = 0
         for name in self.inputs:
             values = features[name]
-            if name in self.fields and self.fields[name].kind == "category":
-                parts += [values == level for level in self.fields[name].levels]
-            elif np.isinf(values).any():
-                row = int(np.flatnonzero(np.isinf(values))[0])
-                raise FeatureError(f"feature {name!r} is {values[row]} in row {row}; guard the division or the log")
-            else:
-                parts.append(values)
-        return np.ascontiguousarray(np.stack([part.astype(np.float64) for part in parts], axis=1))
+            for level in self._levels[name]:
+                matrix[:, column] = values if level is None else values == level
+                column += 1
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            row, column = (int(where[0]) for where in np.nonzero(infinite))
+            name = self.columns[column]
+            raise FeatureError(f"feature {name!r} is {matrix[row, column]} in row {row}; guard the division or the log")
+        return matrix
+
+    @cached_property
+    def _levels(self) -> dict[str, tuple[str | None, ...]]:
+        """Of each input: what it has a column for; a number has one, for None."""
+        return {
+            name: self.fields[name].levels if name in self.fields and self.fields[name].kind == "category" else (None,)
+            for name in self.inputs
+        }

@@ -16,7 +16,7 @@ _COUNT = itertools.count(1)
 
 
 def prediction_id() -> str:
-    """A new id, 26 hex digits: milliseconds since the epoch (12), this process (8), a counter (6); so ids sort by time."""
+    """A new id, 26 hex digits: milliseconds since the epoch (12), this process (8), a counter (6). Ids sort by time."""
     return f"{time.time_ns() // 1_000_000:012x}{_PROCESS}{next(_COUNT) & 0xFFFFFF:06x}"
 
 
@@ -26,9 +26,9 @@ class Call:
 
     Attributes:
         route: template of its path, or its gRPC method. id: ours, of the answer. request_id: the client's, else ours.
-        trace: W3C trace id, the client's or a new one. flags: of the trace. deadline: loop time in seconds; None is the
-        setting's. turns: of the loop in which others that come with it have arrived. started: `time.perf_counter` when it
-        came.
+        trace: W3C trace id, the client's or a new one. flags: of the trace. deadline: `time.monotonic` until which it
+        must be answered; None is the setting's. turns: of the loop in which others that come with it have arrived.
+        started: `time.perf_counter` when it came.
     """
 
     route: str
@@ -46,7 +46,7 @@ class Call:
         own = prediction_id()
         found = _TRACE.fullmatch(traceparent) if traceparent else None
         if found is None or set(found[1]) == {"0"} or traceparent.startswith("ff"):
-            trace, flags = f"{random.getrandbits(128):032x}", "00"  # noqa: S311  # an id, not a secret
+            trace, flags = f"{random.getrandbits(128):032x}", "00"  # an id, not a secret
         else:
             trace, flags = found[1], found[3]
         return Call(route, own, request_id if request_id and _ID.fullmatch(request_id) else own, trace, flags)
@@ -54,7 +54,7 @@ class Call:
     @property
     def traceparent(self) -> str:
         """This call as the parent of what comes after (W3C Trace Context, version 00)."""
-        return f"00-{self.trace}-{random.getrandbits(64):016x}-{self.flags}"  # noqa: S311  # an id, not a secret
+        return f"00-{self.trace}-{random.getrandbits(64):016x}-{self.flags}"  # an id, not a secret
 
     @property
     def seconds(self) -> float:

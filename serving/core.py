@@ -177,9 +177,7 @@ class Core:
         started = time.perf_counter()
         found = self.online.read(rows.keys, now)
         read = time.perf_counter()
-        attributes = {
-            field.name: array(field, column) for field, column in zip(self.fields, rows.columns, strict=True)
-        }
+        attributes = {field.name: array(field, column) for field, column in zip(self.fields, rows.columns, strict=True)}
         features = scorer.features.evaluate(found.aggregates, attributes, np.full(len(rows), now, dtype=np.int64))
         made = time.perf_counter()
         scores = scorer.score_features(features)

@@ -130,5 +130,3 @@ def _parse(body: bytes) -> Any:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Malformed(f"the body is no JSON: {error}") from None
-
-

@@ -37,7 +37,7 @@ Answer = tuple[str, bytes, bytes]
 Handler = Callable[[Call, bytes], Awaitable[Answer]]
 
 
-class Left(Exception):  # noqa: N818  # no error of ours
+class Left(Exception):  # no error of ours
     """The client is gone before its body was whole."""
 
 
@@ -224,4 +224,3 @@ async def _watch(receive: Receive, task: asyncio.Task[Any] | None) -> None:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-

@@ -49,8 +49,8 @@ def configure(settings: Settings) -> None:
 class Access:
     """A line for each request that was answered, if `which` (HOLDFAST_ACCESS_LOG) wants one: no body, no key.
 
-    Of problems at most `most` a second get one, so that nobody fills a disk by asking wrongly; `unsaid` counts the rest,
-    and the metrics count all.
+    Of problems at most `most` a second get one, so that nobody fills a disk by asking wrongly; `unsaid` counts the
+    rest, and the metrics count all.
     """
 
     def __init__(self, which: str, most: int = 50) -> None:

@@ -8,7 +8,6 @@ import gc
 import logging
 import platform
 import signal
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from types import FrameType
@@ -36,6 +35,7 @@ class Process:
         self.rpc: Rpc | None = None
         self._metrics: Callable[[], None] = lambda: None
         self._ticking: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the ports and leave the collector as little to do as possible.
@@ -111,24 +111,27 @@ class Process:
         """Tell load balancers at the first sign of the end, while what is accepted is still being answered."""
         loop = asyncio.get_running_loop()
 
-        def chained(number: int, frame: FrameType | None, before: Any) -> None:
-            loop.call_soon_threadsafe(self._drain)
-            if callable(before):
-                before(number, frame)
+        def also(before: Any) -> Callable[[int, FrameType | None], None]:
+            def handler(number: int, frame: FrameType | None) -> None:
+                loop.call_soon_threadsafe(self._drain)
+                if callable(before):
+                    before(number, frame)
+
+            return handler
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            before = signal.getsignal(number)
-            signal.signal(number, lambda n, f, b=before: chained(n, f, b))
+            signal.signal(number, also(signal.getsignal(number)))
 
     def _drain(self) -> None:
         self.core.draining = True
         if self.rpc is not None:
-            asyncio.get_running_loop().create_task(self.rpc.drain())
+            self._draining = asyncio.create_task(self.rpc.drain())
 
 
 def _describe(core: Core, settings: Settings) -> None:
     """Set the metrics that say what serves."""
-    metrics.BUILD.labels(metadata.version("holdfast"), platform.python_version(), metadata.version("bentoml"), settings.image).set(1)
+    versions = (metadata.version("holdfast"), platform.python_version(), metadata.version("bentoml"))
+    metrics.BUILD.labels(*versions, settings.image).set(1)
     metrics.READY.set(core.loaded is not None)
     if core.loaded is not None:
         metrics.MODEL.labels(core.usecase.name, core.tag, core.loaded.manifest.fingerprint).set(1)

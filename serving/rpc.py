@@ -36,8 +36,8 @@ PROBLEM = "holdfast-problem-bin"
 PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
 """What an error may take of the 8 KB of metadata that clients read: the problem is sent as 4/3 of its bytes (base64), a
 letter of the detail as up to 9."""
-BRIEF, PATIENT = 8, 128
-"""Turns of the loop without a new call after which a batch goes on: when as many as last time are there, and before."""
+BRIEF, PATIENCE = 8, 0.001
+"""Turns of the loop and seconds that a call waits for others; see `Gathering`."""
 PROBE = 1.0
 """Seconds between two looks at whether the core is ready."""
 GRACE_MS = 5_000
@@ -204,10 +204,11 @@ class Rpc:
 class Gathering:
     """Lets calls that come together go on in the same turn of the loop, and so into the same batch.
 
-    gRPC hands over one event per turn, and a call is several: as soon as one was there it would be computed, alone, while
-    the others wait to be accepted. Here a call waits until no other has come for some turns: few when as many are there
-    as went on together last time, more while some of those are missing. So a lone client hardly waits, and the clients
-    that a batch has answered meet again in the next.
+    grpc.aio accepts one call after the other, each over several turns of the loop: the first would be computed alone while
+    the others wait to be accepted. Here a call waits until as many are there as went on together last time, and then
+    for `BRIEF` turns in which no other comes; those that are missing are given up when none has come for `PATIENCE`
+    seconds, and are half forgotten. So a lone client does not wait, and clients that one batch has answered meet again
+    in the next.
 
     Args:
         most: calls that go on at once.
@@ -216,24 +217,45 @@ class Gathering:
     def __init__(self, most: int) -> None:
         self._most, self._expected, self._quiet = most, 1, 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._counting = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def join(self) -> None:
         """Return when it is time to go on."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._turn, loop)
         future: asyncio.Future[None] = loop.create_future()
         self._waiting.append(future)
         self._quiet = 0
+        there = len(self._waiting)
+        if there >= self._expected:
+            if not self._counting:
+                self._counting = True
+                loop.call_soon(self._turn, loop)
+        elif self._timer is None:
+            self._timer = loop.call_later(PATIENCE, self._look, loop, there)
         await future
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        there = len(self._waiting)
         self._quiet += 1
-        if there < self._most and self._quiet < (PATIENT if there < self._expected else BRIEF):
+        if self._quiet < BRIEF and len(self._waiting) < self._most:
             loop.call_soon(self._turn, loop)
-            return
+        else:
+            self._go()
+
+    def _look(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+        there = len(self._waiting)
+        if there > before:
+            self._timer = loop.call_later(PATIENCE, self._look, loop, there)
+        elif not self._counting:
+            self._go()
+
+    def _go(self) -> None:
+        there = len(self._waiting)
         self._expected = max(there, (self._expected + there) // 2)
+        self._counting = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():  # its client left

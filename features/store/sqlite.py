@@ -128,15 +128,21 @@ class SQLiteStore:
         Raises:
             StoreError: if no rows of this fingerprint are materialized.
         """
-        as_of = self.as_of().as_of
         names = "".join(f', r."{name}"' for name in self.names)
+        sql = (  # one statement is one state of the store
+            f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
+            f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value"
+        )
         with self._telling():
-            found = self.connection.execute(  # as_of once more: one statement is one state of the store
-                f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
-                f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value",
-                [json.dumps(list(keys)), self.features.fingerprint],
-            ).fetchall()
-        return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1] if found else as_of)
+            try:
+                found = self.connection.execute(sql, [json.dumps(list(keys)), self.features.fingerprint]).fetchall()
+            except sqlite3.OperationalError:
+                self.as_of()  # says so where there are no such rows
+                raise
+        if not found:
+            as_of = self.as_of().as_of
+            return self.read(keys) if keys else plain.lookup(self.features, [], as_of)
+        return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1])
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""

@@ -27,7 +27,7 @@ def test_a_prediction_says_everything_about_itself(cdnow: Workspace, cdnow_http:
     body = answer.json()
     assert set(body) == {
         "customer_id", "probability", "decision", "threshold", "model", "fingerprint", "as_of", "known", "degraded",
-        "request_id",
+        "request_id", "prediction_id",
     }  # fmt: skip
     assert body["customer_id"] == "1"
     assert 0 < body["probability"] < 1
