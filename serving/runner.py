@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 WEIGHT = 0.2
 """Of the newest batch in the running mean of seconds per row."""
+MARGIN = 0.5
+"""Of the time to its deadline an item may be expected to take; batches are slower than the mean as often as faster."""
 
 log = logging.getLogger("holdfast.serving")
 
@@ -114,6 +116,7 @@ class ModelRunner(Generic[T, R]):
         self._gathering = self._closed = False
         self._drained = asyncio.Event()
         self._pace = 0.0  # seconds per row when there is more to do than one batch holds; 0: not known
+        self._finished = 0.0  # when the last batch was done
 
     @property
     def queued_rows(self) -> int:
@@ -129,7 +132,7 @@ class ModelRunner(Generic[T, R]):
         """Nothing, if so many rows would be accepted now; asking is cheap. An idle runner accepts anything.
 
         Raises:
-            Overloaded: too many wait already, or it would not be this one's turn before its `deadline`.
+            Overloaded: too many wait already, or the answer might come after the `deadline`.
             Late: it has passed. NotReady: the runner is closed.
         """
         if self._closed:
@@ -139,10 +142,10 @@ class ModelRunner(Generic[T, R]):
             raise Late("the request's deadline had passed when it came")
         if not self._waiting and not self._batches:
             return
-        seconds = (self._queued + self._running + rows) * self._pace / self._parallel
+        seconds = (self._queued + self._running + rows) * self._pace
         if self._queued + rows > self._max_queue_rows:
             told = f"{self._queued} rows wait, {rows} more would be over {self._max_queue_rows}"
-        elif seconds > left:
+        elif seconds > left * MARGIN:
             told = f"the answer would take about {seconds:.2g} s, and the deadline is in {left:.2g} s"
         else:
             return
@@ -276,7 +279,7 @@ class ModelRunner(Generic[T, R]):
 
     def _finish(self, batch: _Batch[T, R], outcome: list[R | _Fault] | BaseException) -> None:
         """Answers out, the next batch on its way, whatever happened."""
-        seconds = monotonic() - batch.started
+        now = monotonic()
         self._batches.remove(batch)
         self._running -= batch.rows
         try:
@@ -285,17 +288,20 @@ class ModelRunner(Generic[T, R]):
                 raise outcome  # no error of an item: the loop tells it, or the process ends as was asked
             for entry, result in zip(batch.entries, outcome, strict=True):
                 entry.answer(result)
-            self._measure(batch, seconds)
+            self._measure(batch, now)
         finally:
             self._go_on()
 
-    def _measure(self, batch: _Batch[T, R], seconds: float) -> None:
-        """Only a batch that left others behind tells what can be done at most; any other shows that it is not less."""
-        pace = seconds / batch.rows
+    def _measure(self, batch: _Batch[T, R], now: float) -> None:
+        """Only a batch that left others behind tells what can be done at most, with all that goes on beside it; any other
+        shows that it is not less."""
+        seconds = now - batch.started
         if batch.crowded:
+            pace = (now - max(self._finished, batch.entries[0].since)) / batch.rows
             self._pace += (pace - self._pace) * (WEIGHT if self._pace else 1)
         else:
-            self._pace = min(self._pace, pace)
+            self._pace = min(self._pace, seconds / batch.rows)
+        self._finished = now
         if self._observe is not None:
             self._observe.batch(batch.rows, seconds)
             for entry in batch.entries:

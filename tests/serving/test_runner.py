@@ -214,7 +214,7 @@ def test_the_queue_is_bounded_in_rows(play: Callable[[Main], None]) -> None:
     play(main())
 
 
-async def slowed(parallel: int = 1) -> tuple[Runner, Toy]:
+async def slowed() -> tuple[Runner, Toy]:
     """An idle runner that was slow, 5 ms a row, is fast from now on, and holds items of seven rows back."""
     toy = Toy()
     slow = [0.05, 0.05]
@@ -223,7 +223,7 @@ async def slowed(parallel: int = 1) -> tuple[Runner, Toy]:
         time.sleep(slow.pop() if slow else 0)  # this is how long it computes
         return toy(asks)
 
-    runner = made(run, cap=10, threaded=lambda rows: rows == 7, parallel=parallel)
+    runner = made(run, cap=10, threaded=lambda rows: rows == 7)
     await outcomes(asked(runner, Ask(0, 10), Ask(1, 10)))
     return runner, toy
 
@@ -243,18 +243,6 @@ def test_what_would_not_be_answered_before_its_deadline_is_refused(play: Callabl
         toy.release()
         assert await outcomes(first) == [(2, 7)]
         assert 3 not in toy.numbers
-
-    play(main())
-
-
-def test_batches_side_by_side_are_waited_for_together(play: Callable[[Main], None]) -> None:
-    async def main() -> None:
-        runner, toy = await slowed(parallel=100)
-        first = asked(runner, Ask(2, 7))
-        await until(lambda: runner.running_rows == 7)
-        runner.admit(1_000 - 7, time.monotonic() + 3)
-        toy.release()
-        assert await outcomes(first) == [(2, 7)]
 
     play(main())
 
