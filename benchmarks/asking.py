@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import wire
-from benchmarks.load import Request
+from benchmarks.plan import Request
 from benchmarks.usecases.twenty import NAMES, USECASE
 from benchmarks.workload import Workload
 from serving.proto import Protocol

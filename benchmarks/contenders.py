@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asking
-from benchmarks.load import Request
+from benchmarks.plan import Request
 from benchmarks.processes import Process, started
 from benchmarks.workload import Workload
 from cli.server import free_port, serve

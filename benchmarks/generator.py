@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from benchmarks.load import Plan, Result
+from benchmarks.plan import Plan, Result
 from benchmarks.processes import pinned
 
 ROOT = Path(__file__).parent.parent

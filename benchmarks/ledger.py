@@ -22,7 +22,7 @@ import msgspec
 from benchmarks import asking
 from benchmarks.contenders import Running, holdfast
 from benchmarks.generator import generator
-from benchmarks.load import Phase, Plan, Request, Result
+from benchmarks.plan import Phase, Plan, Request, Result
 from benchmarks.processes import cores, pinned
 from benchmarks.usecases.twenty import USECASE
 from benchmarks.workload import Workload, prepare
@@ -146,17 +146,17 @@ def measure(requests: int, out: Out) -> dict[str, Any]:
     ]
     return {
         "requests": sum(result.requests for result in results),
-        "broken": sum(result.count("broken") for result in results),
+        "broken": sum(result.answers.get("broken", 0) for result in results),
         "checked": sum(result.checked for result in results),
         "wrong": sum(result.wrong for result in results),
         "books": rows,
-        "unknown_paths": strangers.count("404"),
+        "unknown_paths": strangers.answers.get("404", 0),
         "metrics_lines": {"before": lines, "after": grown},
         "holds": {
             "the books agree": all(row["clients"] == row["service"] for row in rows),
-            "every request was answered": not any(result.count("broken") for result in results),
+            "every request was answered": not any(result.answers.get("broken", 0) for result in results),
             "sampled answers are right": not any(result.wrong for result in results),
-            "metrics do not grow with unknown paths": grown == lines and strangers.count("404") == UNKNOWN,
+            "metrics do not grow with unknown paths": grown == lines and strangers.answers.get("404", 0) == UNKNOWN,
         },
     }
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import grpc
 import grpc.aio
 
-from benchmarks.load import Request
+from benchmarks.plan import Request
 
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1))
 
 
-class Grpc:
-    """A channel that carries one call at a time."""
+def clients(host: str, port: int, count: int, channels: int) -> list[Grpc]:
+    """So many clients, spread over so many connections."""
+    there = [grpc.aio.insecure_channel(f"{host}:{port}", options=_OPTIONS) for _ in range(min(count, channels))]
+    return [Grpc(there[number % len(there)]) for number in range(count)]
 
-    def __init__(self, host: str, port: int) -> None:
-        self.channel = grpc.aio.insecure_channel(f"{host}:{port}", options=_OPTIONS)
+
+class Grpc:
+    """One call at a time on a connection that others may use too."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
         self.calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
     async def ask(self, request: Request) -> tuple[str, bytes, bytes]:
