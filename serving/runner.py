@@ -293,8 +293,8 @@ class ModelRunner(Generic[T, R]):
             self._go_on()
 
     def _measure(self, batch: _Batch[T, R], now: float) -> None:
-        """Only a batch that left others behind tells what can be done at most, with all that goes on beside it; any other
-        shows that it is not less."""
+        """Only a batch that left others behind tells what can be done at most, with all that goes on beside it; any
+        other shows that it is not less."""
         seconds = now - batch.started
         if batch.crowded:
             pace = (now - max(self._finished, batch.entries[0].since)) / batch.rows
