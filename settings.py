@@ -94,6 +94,12 @@ class Settings(BaseModel):
     max_latency_ms: int = Field(
         2_000, ge=1, description="A request's deadline, in milliseconds: later it is not answered but 503."
     )
+    drain_s: float = Field(
+        1.0,
+        ge=0,
+        description="Seconds from the signal to end until connections are closed: /readyz and gRPC's health say so at "
+        "once, and each HTTP answer closes its connection, so that clients go elsewhere by themselves.",
+    )
     predictions_url: str | None = Field(
         None,
         description="Where every answer is recorded: file://DIRECTORY, postgresql://..., or none:; by default "

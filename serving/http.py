@@ -99,6 +99,9 @@ class Front:
             (b"x-request-id", call.request_id.encode()),
             (b"traceparent", call.traceparent.encode()),
         ]
+        core = self.core()
+        if core is not None and core.draining:  # so that the client's next request goes to a server that stays
+            headers.append((b"connection", b"close"))
         if retry is not None:
             headers.append((b"retry-after", b"%d" % retry))
         if status == 405 and found is not None:

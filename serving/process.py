@@ -108,19 +108,21 @@ class Process:
                 self.core.recorder.tick()
 
     def _on_signal(self) -> None:
-        """Tell load balancers at the first sign of the end, while what is accepted is still being answered."""
+        """Drain for a while before the server closes its connections; a second signal ends the wait."""
         loop = asyncio.get_running_loop()
 
-        def also(before: Any) -> Callable[[int, FrameType | None], None]:
+        def drained(before: Callable[[int, FrameType | None], None]) -> Callable[[int, FrameType | None], None]:
             def handler(number: int, frame: FrameType | None) -> None:
+                seconds = 0.0 if self.core.draining else self.settings.drain_s
                 loop.call_soon_threadsafe(self._drain)
-                if callable(before):
-                    before(number, frame)
+                loop.call_soon_threadsafe(loop.call_later, seconds, before, number, frame)
 
             return handler
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, also(signal.getsignal(number)))
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, drained(before))
 
     def _drain(self) -> None:
         self.core.draining = True

@@ -17,6 +17,7 @@ os.environ["HOLDFAST_HOME"] = str(Path(_HOME.name) / "var")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes run side by side; the bits are the same
 for name in [n for n in os.environ if n.startswith(settings.PREFIX) and n != "HOLDFAST_HOME"]:
     del os.environ[name]
+os.environ["HOLDFAST_DRAIN_S"] = "0"  # nobody balances load between the servers of tests
 Path(os.environ["BENTOML_HOME"]).mkdir()
 
 import pytest

@@ -205,7 +205,7 @@ class Table:
             ) from error
         except psycopg.OperationalError as error:
             refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", str(error))
-            if refused and not re.search("starting|shutting|terminat|too many|remaining", str(error)):
+            if refused and not re.search("starting|shutting|terminat|not yet|too many|remaining", str(error)):
                 raise StoreError(f"{redacted(self.url)} refuses the connection: {refused[1]}") from error
             raise Unreachable(f"{redacted(self.url)} is out of reach: {self._said(error)}") from error
         except psycopg.Error as error:

@@ -1,0 +1,146 @@
+"""How a server ends under load: killed, or told to; and what its clients and its prediction log then hold."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import psycopg
+import pytest
+
+from cli.server import Server, serve
+from cli.workspace import Workspace
+from model.predictions.reading import open_log
+from serving.proto import Protocol
+from tests.serving.outages import until
+
+
+class Load:
+    """Requests without end over HTTP and gRPC, each with an id of its own.
+
+    Attributes:
+        answered: ids with an answer. refused: codes of what came back instead, over a connection that lived.
+    """
+
+    def __init__(self, server: Server, workspace: Workspace) -> None:
+        self.server, self.protocol = server, Protocol(workspace.usecase)
+        self.answered: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self.over = False
+        self._numbers = itertools.count()
+
+    def http(self) -> None:
+        """One client's requests, until it is over or the server is gone."""
+        with httpx.Client(base_url=self.server.url, timeout=20) as client:
+            while not self.over:
+                own = f"h{next(self._numbers)}"
+                try:
+                    answer = client.post("/v1/predict", json={"customer_id": "1"}, headers={"x-request-id": own})
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 200:
+                    self.answered.append(own)
+                else:
+                    self.refused[str(answer.status_code)] += 1
+
+    def grpc(self) -> None:
+        """Likewise."""
+        request = self.protocol.message("PredictRequest")(customer_id="1").SerializeToString()
+        with grpc.insecure_channel(self.server.grpc) as channel:
+            ask = channel.unary_unary(f"/{self.protocol.service}/Predict")
+            while not self.over:
+                own = f"g{next(self._numbers)}"
+                try:
+                    ask(request, metadata=[("x-request-id", own)], timeout=20)
+                except grpc.RpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        self.refused[error.code().name] += 1
+                    return
+                self.answered.append(own)
+
+
+@contextmanager
+def loaded(server: Server, workspace: Workspace) -> Iterator[Load]:
+    """Load of eight clients while the block runs."""
+    load = Load(server, workspace)
+    with ThreadPoolExecutor(8) as threads:
+        clients: list[Callable[[], None]] = [load.http, load.http, load.http, load.http, load.grpc, load.grpc]
+        running = [threads.submit(client) for client in clients]
+        try:
+            yield load
+        finally:
+            load.over = True
+    for one in running:
+        one.result()
+
+
+def worker(server: Server) -> int:
+    """Process id of the worker that answers."""
+    pid = server.process.pid
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+        if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    assert len(children) == 1, children
+    return children[0]
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where predictions are recorded, nothing there yet."""
+    if request.param == "file":
+        return f"file://{tmp_path / 'predictions'}"
+    server = request.getfixturevalue("postgresql")
+    name = f"endings_{os.getpid()}_{tmp_path.name.lower()}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return str(server.url.rpartition("/")[0] + f"/{name}")
+
+
+def recorded(sink: str, home: Path) -> Counter[str]:
+    """How often each request is in the log."""
+    return Counter(prediction.request_id for prediction in open_log(sink, home, "cdnow").between())
+
+
+def test_a_killed_worker_has_recorded_every_answer_that_was_received_once(
+    sink: str, cdnow: Workspace, tmp_path: Path
+) -> None:
+    with serve({"HOLDFAST_PREDICTIONS_URL": sink}, log=tmp_path / "serve.log") as server:
+        with loaded(server, cdnow) as load:
+            until(lambda: len(load.answered) > 500)
+            first = worker(server)
+            os.kill(first, signal.SIGKILL)
+        answered = set(load.answered)
+        assert {name[0] for name in answered} == {"h", "g"}
+        until(lambda: worker(server) != first and httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200)
+        until(lambda: answered <= set(recorded(sink, cdnow.home)))
+    counted = recorded(sink, cdnow.home)
+    assert answered <= set(counted)
+    assert set(counted.values()) == {1}
+    assert not load.refused
+
+
+def test_a_server_told_to_end_answers_all_it_has_accepted(sink: str, cdnow: Workspace, tmp_path: Path) -> None:
+    environ = {"HOLDFAST_PREDICTIONS_URL": sink, "HOLDFAST_DRAIN_S": "0.5"}
+    with (
+        serve(environ, log=tmp_path / "serve.log") as server,
+        loaded(server, cdnow) as load,
+    ):
+        until(lambda: len(load.answered) > 500)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    assert not load.refused
+    counted = recorded(sink, cdnow.home)
+    assert set(counted) == set(load.answered)
+    assert set(counted.values()) == {1}
+    assert {name[0] for name in counted} == {"h", "g"}
