@@ -234,15 +234,35 @@ def test_what_would_not_be_answered_before_its_deadline_is_refused(play: Callabl
         first = asked(runner, Ask(2, 7))
         await until(lambda: runner.running_rows == 7)
         with pytest.raises(Overloaded, match="the answer would take about") as refused:
-            await runner.async_run(Ask(3, 1_000 - 7), deadline=time.monotonic() + 3)
+            await runner.async_run(Ask(3, 1_000 - 7), deadline=time.monotonic() + 7)  # 5 s, and half as much again
         assert refused.value.retry_after is not None
         assert refused.value.retry_after >= 5
         with pytest.raises(Overloaded):
-            runner.admit(1_000 - 7, time.monotonic() + 3)
+            runner.admit(1_000 - 7, time.monotonic() + 7)
         runner.admit(1_000 - 7, time.monotonic() + 1_000)
         toy.release()
         assert await outcomes(first) == [(2, 7)]
         assert 3 not in toy.numbers
+
+    play(main())
+
+
+def test_what_the_loop_does_between_batches_counts_in_the_estimate(play: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        toy = Toy()
+
+        def run(asks: list[Ask]) -> list[tuple[int, int]]:
+            if asks[0].number == 0:
+                asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # the work of others, before the next batch
+            return toy(asks)
+
+        runner = made(run, threaded=lambda rows: rows == 7)
+        tasks = asked(runner, Ask(0, 10), Ask(1, 10), Ask(2, 7))
+        await until(lambda: runner.running_rows == 7)
+        with pytest.raises(Overloaded):
+            runner.admit(1_000 - 7, time.monotonic() + 1)
+        toy.release()
+        assert await outcomes(tasks) == [(0, 10), (1, 10), (2, 7)]
 
     play(main())
 
