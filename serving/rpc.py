@@ -204,11 +204,11 @@ class Rpc:
 class Gathering:
     """Lets calls that come together go on in the same turn of the loop, and so into the same batch.
 
-    grpc.aio accepts one call after the other, each over several turns of the loop: the first would be computed alone while
-    the others wait to be accepted. Here a call waits until as many are there as went on together last time, and then
-    for `BRIEF` turns in which no other comes; those that are missing are given up when none has come for `PATIENCE`
-    seconds, and are half forgotten. So a lone client does not wait, and clients that one batch has answered meet again
-    in the next.
+    grpc.aio accepts one call after the other, each over several turns of the loop: the first would be computed alone
+    while the others wait to be accepted. Here a call waits until as many are there as went on together last time, and
+    then for `BRIEF` turns in which no other comes; those that are missing are given up when none has come for
+    `PATIENCE` seconds, and are half forgotten. So a lone client hardly waits, and clients that one batch has answered
+    meet again in the next.
 
     Args:
         most: calls that go on at once.
