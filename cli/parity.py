@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 
@@ -23,12 +24,13 @@ from model.golden import Inputs
 from model.scorer import Scorer, Scores
 from serving.core import Core
 from serving.errors import NotAccepted
+from serving.proto import Protocol
 from settings import HoldfastError
 from training.dataset import frame
 from training.progress import Step
 from usecases import UseCase
 
-CHUNK, HTTP_ROWS = 5_000, 500
+CHUNK, SERVED_ROWS = 5_000, 500
 
 
 class ParityError(HoldfastError):
@@ -55,7 +57,7 @@ class Parity:
 
 
 def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True, engines: Sequence[str] = ()) -> Parity:
-    """Compare training frame, batch pass, on-read, materialized rows and HTTP bulk at one as_of.
+    """Compare training frame, batch pass, on-read, materialized rows, HTTP bulk and gRPC bulk at one as_of.
 
     Args:
         engines: compare these too: `spark`, or the address of a PostgreSQL or Redis server, where a copy of the events
@@ -91,7 +93,7 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
                 compared[path] = compared.get(path, 0) + check.scores(path, start, scores)
                 progress(path, start + len(scores), len(keys))
         if http:
-            compared["HTTP bulk"] = _http(online, tag, rows, check, progress, Path(temporary) / "serve.log")
+            compared |= _served(online, tag, rows, check, progress, Path(temporary) / "serve.log")
     return Parity(usecase.name, tag, clock.rfc3339(t), len(keys), compared)
 
 
@@ -167,24 +169,47 @@ def _singles(core: Core, rows: list[dict[str, Any]], t: int, check: _Check, name
     return compared
 
 
-def _http(online: Workspace, tag: str, rows: list[dict[str, Any]], check: _Check, progress: Step, log: Path) -> int:
+def _served(
+    online: Workspace, tag: str, rows: list[dict[str, Any]], check: _Check, progress: Step, log: Path
+) -> dict[str, int]:
+    """HTTP and gRPC of a real server."""
     environ = {
         "HOLDFAST_MODEL": tag,
         "HOLDFAST_USECASE": online.usecase.name,
         "HOLDFAST_NOW": clock.rfc3339(online.as_of),
         "HOLDFAST_ONLINE_URL": online.settings.online_url or "",
         "HOLDFAST_ONLINE_READ": "materialized",
+        "HOLDFAST_PREDICTIONS_URL": "none:",
+        "HOLDFAST_DRAIN_S": "0",
     }
-    compared = 0
-    with serve(environ, log=log) as server, httpx.Client(base_url=server.url, timeout=60) as client:
-        for start in range(0, len(rows), HTTP_ROWS):
-            answer = client.post("/v1/predict/bulk", json={"rows": rows[start : start + HTTP_ROWS]})
+    compared = {"HTTP bulk": 0, "gRPC bulk": 0}
+    protocol = Protocol(online.usecase)
+    asked, told = protocol.message("PredictBulkRequest"), protocol.message("PredictBulkResponse")
+    with (
+        serve(environ, log=log) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        call = channel.unary_unary(
+            f"/{protocol.service}/PredictBulk", asked.SerializeToString, response_deserializer=told.FromString
+        )
+        for start in range(0, len(rows), SERVED_ROWS):
+            part = rows[start : start + SERVED_ROWS]
+            answer = client.post("/v1/predict/bulk", json={"rows": part})
             body = answer.json()
             if answer.status_code != 200 or body["errors"]:
                 raise ParityError(f"HTTP bulk from row {start}: {answer.status_code} {answer.text[:500]}")
             found = [one["probability"] for one in body["predictions"]]
-            compared += check.probabilities("HTTP bulk", start, found)
-            progress("HTTP bulk", min(start + HTTP_ROWS, len(rows)), len(rows))
+            compared["HTTP bulk"] += check.probabilities("HTTP bulk", start, found)
+            try:
+                message = call(asked(rows=part), timeout=60)
+            except grpc.RpcError as error:
+                raise ParityError(f"gRPC bulk from row {start}: {error}") from None
+            if message.errors:
+                raise ParityError(f"gRPC bulk from row {start}: {message.errors[0]}")
+            found = [one.probability for one in message.predictions]
+            compared["gRPC bulk"] += check.probabilities("gRPC bulk", start, found)
+            progress("HTTP and gRPC", min(start + SERVED_ROWS, len(rows)), len(rows))
     return compared
 
 

@@ -37,7 +37,7 @@ class Call:
     trace: str
     flags: str = "00"
     deadline: float | None = None
-    turns: int = 1
+    turns: int = 2
     started: float = field(default_factory=time.perf_counter)
 
     @staticmethod

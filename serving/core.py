@@ -156,6 +156,7 @@ class Core:
         if len(rows) <= most:
             parts = await self._score(rows, call, failed)
         else:  # others take their turn in between
+            self.runner.admit(len(rows), call.deadline)
             cut = [rows.cut(start, start + most) for start in range(0, len(rows), most)]
             parts = [part for found in await _all([self._score(one, call, failed) for one in cut]) for part in found]
         if not parts:

@@ -23,7 +23,7 @@ def test_every_customer_by_every_path(name: str, customers: int, request: pytest
     assert told["model"] in {workspace.champion(), *told["model"].split()}
     width = 1 + len(workspace.usecase.features.inputs)
     whole = dict.fromkeys(["training frame", "batch pass", "on-read", "materialized"], customers * width)
-    assert told["paths"] == {**whole, "HTTP bulk": customers}
+    assert told["paths"] == {**whole, "HTTP bulk": customers, "gRPC bulk": customers}
 
 
 def damaged(table: str, change: str) -> object:

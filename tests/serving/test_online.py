@@ -50,11 +50,16 @@ def core_at(workspace: Workspace, url: str, **changed: object) -> Iterator[Core]
         yield core
 
 
-def ask(core: Core, *keys: str) -> dict[str, Any]:
+async def answer(core: Core, *keys: str) -> dict[str, Any]:
     """The answer of the first of these keys, asked together; only what is new with each request is left out."""
     given = [{core.usecase.key: key} for key in keys or ("1",)]
-    told = asyncio.run(core.predict(core.decoder.accept(given), Call.begin("/v1/predict/bulk", "id")))
+    told = await core.predict(core.decoder.accept(given), Call.begin("/v1/predict/bulk", "id"))
     return {name: value for name, value in asdict(told.answers[0]).items() if name != "prediction_id"}
+
+
+def ask(core: Core, *keys: str) -> dict[str, Any]:
+    """Likewise, in a loop of its own."""
+    return asyncio.run(answer(core, *keys))
 
 
 def refused(core: Core) -> bool:
@@ -142,28 +147,33 @@ def test_a_store_without_the_rows_is_never_answered_for(read: str, cdnow: Worksp
         assert metric("up") == 0
 
 
-def test_many_threads_through_an_outage_get_right_answers_or_none(cdnow: Workspace, server: Server) -> None:
-    with core_at(cdnow, server.url) as core, ThreadPoolExecutor(8) as threads:
-        done: list[str] = []
+def test_many_requests_through_an_outage_get_right_answers_or_none(cdnow: Workspace, server: Server) -> None:
+    keys = [str(number) for number in range(1, 9)]
+    found: dict[str, list[dict[str, Any]]] = {key: [] for key in keys}
 
-        def traffic(key: str) -> list[dict[str, Any]]:
-            found = []
-            while not done:
+    async def traffic(core: Core) -> None:
+        over = asyncio.Event()
+
+        async def client(key: str) -> None:
+            while not over.is_set():
                 with suppress(NotReady):
-                    found.append(ask(core, key))
-            return found
+                    found[key].append(await answer(core, key))
 
-        asked = [threads.submit(traffic, str(number)) for number in range(1, 9)]
-        try:
-            until(lambda: metric("rows_total", outcome="known") > 50 and core.online.check() == [])
-            server.restart()
-            until(lambda: not refused(core))
-        finally:
-            done.append("")
-        for number, answers in enumerate(asked, start=1):
-            right = ask(core, str(number))
-            assert answers.result()
-            assert all(answer == right for answer in answers.result())
+        clients = [asyncio.create_task(client(key)) for key in keys]
+        before = metric("rows_total", outcome="known")
+        await asyncio.to_thread(until, lambda: metric("rows_total", outcome="known") > before + 50)
+        await asyncio.to_thread(server.restart)
+        after = metric("rows_total", outcome="known")
+        await asyncio.to_thread(until, lambda: metric("rows_total", outcome="known") > after + 50)
+        over.set()
+        await asyncio.gather(*clients)
+
+    with core_at(cdnow, server.url) as core:
+        asyncio.run(traffic(core))
+        for key, answers in found.items():
+            right = ask(core, key)
+            assert answers
+            assert all(one == right for one in answers)
 
 
 @pytest.mark.parametrize("read", ["materialized", "on-read"])

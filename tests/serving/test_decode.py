@@ -1,0 +1,156 @@
+"""Reading requests: what the quick way accepts is what the contract accepts row by row, with the same values."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field
+
+from features.contract import SAFE_INTEGER, Blank, Contract, Key, Money, Timestamp
+from features.featureset import FeatureSet
+from features.source import Source
+from serving.decode import Decoder
+from serving.errors import NotAccepted, RequestError, TooLarge
+from serving.rows import Rows
+from serving.schema import Schema
+from tests.effort import examples
+from usecases import Costs, Outcome, UseCase
+
+MOST = 40
+
+
+class Everything(Contract):
+    """One field of every kind, with and without bounds, and what may be missing."""
+
+    count: int
+    bounded: Annotated[int, Field(ge=-3, le=7)]
+    maybe_count: int | None
+    maybe_bounded: Annotated[int, Field(ge=0)] | None
+    paid: Money
+    at: Timestamp
+    ratio: float
+    maybe_ratio: Annotated[float, Field(ge=0, le=1)] | None
+    blank: Annotated[float, Field(ge=0), Blank(0.5, "nobody said")]
+    flag: bool
+    maybe_flag: bool | None
+    level: Literal["low", "high"]
+    maybe_level: Literal["a", "b"] | None
+
+
+class Record(Everything):
+    """The same, and whose it is."""
+
+    who: Key
+    gone: bool
+
+
+USECASE = UseCase(
+    name="everything",
+    title="Everything",
+    sources={"records": Source(Record)},
+    features=FeatureSet(attributes=Everything, inputs=tuple(Everything.model_fields)),
+    label=Outcome("gone"),
+    costs=Costs(contact=1, loss=10, rescued=0.5),
+)
+DECODER = Decoder(Schema(USECASE), MOST)
+
+whole = st.integers(-SAFE_INTEGER, SAFE_INTEGER)
+good: dict[str, st.SearchStrategy[Any]] = {
+    "count": whole,
+    "bounded": st.integers(-3, 7),
+    "maybe_count": st.none() | whole,
+    "maybe_bounded": st.none() | st.integers(0, SAFE_INTEGER),
+    "paid": whole,
+    "at": whole,
+    "ratio": st.floats(allow_nan=False, allow_infinity=False) | whole,
+    "maybe_ratio": st.none() | st.floats(0, 1) | st.sampled_from([0, 1, -0.0]),
+    "blank": st.none() | st.floats(0, 1e300),
+    "flag": st.booleans(),
+    "maybe_flag": st.none() | st.booleans(),
+    "level": st.sampled_from(["low", "high"]),
+    "maybe_level": st.sampled_from([None, "a", "b"]),
+}
+odd = st.sampled_from(
+    [None, True, 0, 1, 8, -1, 1.0, 1.5, -0.5, 2**53, -(2**53), 2**63, 2**70, "", "1", "low", "a", "c", [], {}, [1], 1e308]
+)
+keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128)
+
+
+@st.composite
+def asked(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows, most of them right, all with the same fields."""
+    rows = [
+        {"who": draw(keys), "attributes": {name: draw(values) for name, values in good.items()}}
+        for _ in range(draw(st.integers(1, 5)))
+    ]
+    for _ in range(draw(st.integers(0, 2))):
+        row = draw(st.sampled_from(rows))
+        row["attributes"][draw(st.sampled_from(sorted(good)))] = draw(odd)
+    if draw(st.integers(0, 9)) == 0:
+        draw(st.sampled_from(rows))["who"] = draw(odd | st.just("a\nb"))
+    return rows
+
+
+def by_column(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same by column."""
+    attributes = {name: [row["attributes"][name] for row in rows] for name in good}
+    return {"who": [row["who"] for row in rows], "attributes": attributes}
+
+
+def told(read: Any, *given: Any) -> Any:
+    """What was read, every value with its type; or what was said against it."""
+    try:
+        rows: Rows = read(*given)
+    except RequestError as error:
+        return type(error), error.detail, error.problems
+    values = [[(type(value), repr(value)) for value in column] for column in rows.columns]
+    return rows.keys, values, list(rows.places or ()), list(rows.errors)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(asked())
+def test_rows_and_columns_read_at_once_are_what_the_contract_reads_row_by_row(rows: list[dict[str, Any]]) -> None:
+    right = told(DECODER.accept, rows)
+    assert told(DECODER.many, json.dumps({"rows": rows}).encode()) == right
+    assert told(DECODER.many, json.dumps({"columns": by_column(rows)}).encode()) == right
+    single = told(DECODER.one, json.dumps(rows[0]).encode())
+    assert single == told(lambda row: DECODER.accept([row], single=True), rows[0])
+
+
+def test_rows_that_are_right_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        "who": "x",
+        "attributes": {
+            "count": 1, "bounded": 2, "maybe_count": None, "maybe_bounded": 4, "paid": 5, "at": 6, "ratio": 7,
+            "maybe_ratio": None, "blank": None, "flag": True, "maybe_flag": None, "level": "low", "maybe_level": None,
+        },
+    }  # fmt: skip
+    monkeypatch.setattr(DECODER, "accept", None)
+    read = [
+        DECODER.one(json.dumps(row).encode()),
+        DECODER.many(json.dumps({"rows": [row]}).encode()),
+        DECODER.many(json.dumps({"columns": by_column([row])}).encode()),
+    ]
+    assert [rows.keys for rows in read] == [["x"]] * 3
+    assert [rows.columns for rows in read] == [read[0].columns] * 3
+    assert read[0].columns[8] == [0.5]
+    assert [rows.places for rows in read] == [None, range(1), range(1)]
+
+
+@pytest.mark.parametrize("form", ["rows", "columns"])
+def test_more_rows_than_the_limit_are_too_many(form: str) -> None:
+    row = {"who": "x", "attributes": {}}
+    rows = [row] * (MOST + 1)
+    body = {"rows": rows} if form == "rows" else {"columns": {"who": ["x"] * (MOST + 1)}}
+    with pytest.raises(TooLarge, match=str(MOST)):
+        DECODER.many(json.dumps(body).encode())
+
+
+def test_columns_of_other_lengths_are_told() -> None:
+    columns = {"who": ["x", "y"], "attributes": {name: [] for name in good}}
+    with pytest.raises(NotAccepted, match="equally long"):
+        DECODER.many(json.dumps({"columns": columns}).encode())
