@@ -150,16 +150,15 @@ class Recorder:
         self._write(*frame(self.header))
 
     def _write(self, head: bytes, payload: bytes) -> None:
-        """Write a frame, whole or not at all.
+        """Write a frame.
 
         Raises:
-            OSError: then the segment may end in part of a frame, and nothing may be appended to it.
+            OSError: then the segment may end in part of it, which readers leave out, and nothing may be appended.
         """
         if self._file is None or os.fstat(self._file).st_nlink == 0:
             raise FileNotFoundError(f"{self._path} was removed")
         whole = len(head) + len(payload)
         if os.writev(self._file, (head, payload)) != whole:  # the disk is full, or nearly
-            os.ftruncate(self._file, self._size)
             raise OSError(f"{self._path}: no room for {whole:,} bytes more")
         self._size += whole
 

@@ -69,11 +69,11 @@ class Shipping:
         if process is not None and process.stdin is not None:
             with suppress(OSError):
                 process.stdin.close()
-            try:
-                process.wait(GRACE + 1)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self._thread.join(GRACE)
+        self._thread.join(GRACE + 1)
+        process = self.process
+        if process is not None:
+            process.kill()
+            self._thread.join()
 
     def _supervise(self) -> None:
         pause = 0.1
