@@ -283,11 +283,11 @@ def test_a_problem_of_ten_thousand_rows_fits_into_the_metadata(plans: tuple[Serv
 @settings(max_examples=examples(150), deadline=None)
 def test_a_shortened_problem_is_json_and_counts_what_it_left_off(given: list[Any], detail: str) -> None:
     problems = [{"row": i, "problems": one} if isinstance(one, list) else one for i, one in enumerate(given)]
-    whole = Failed(detail * 50, problems).body("id")
+    whole: dict[str, Any] = Failed(detail * 50, problems).body("id")
     short = json.loads(shortened(whole))
     assert len(shortened(whole)) <= 5_500
     assert len(short["problems"]) + short.get("left_off", 0) == len(problems)
-    for kept, original in zip(short["problems"], problems, strict=False):
+    for kept, original in zip(short["problems"], whole["problems"], strict=False):
         if isinstance(kept, dict) and "left_off" in kept:
             assert kept["problems"] + original["problems"][len(kept["problems"]) :] == original["problems"]
         else:
@@ -477,9 +477,9 @@ def test_whoever_waits_for_company_goes_on(rounds: list[list[int]], most: int) -
     uvloop.run(all_of_them())
 
 
-def test_those_that_met_once_meet_again(cdnow: Workspace) -> None:
+def test_those_that_met_once_meet_again() -> None:
     async def twice() -> list[set[int]]:
-        gathering, turns = Gathering(1_000), 0
+        gathering, turns = Gathering(1_000, SECONDS), 0
 
         async def count() -> None:
             nonlocal turns
