@@ -11,7 +11,6 @@ import signal
 from collections.abc import Callable
 from importlib import metadata
 from types import FrameType
-from typing import Any
 
 from prometheus_client import start_http_server
 
@@ -25,6 +24,10 @@ TICK = 0.5
 """Seconds between two looks at the prediction log's segment."""
 GRACE = 10.0
 """Seconds that accepted requests have to be answered in when the process ends."""
+
+QUIET = 0.2
+"""Seconds in which new gRPC calls are answered UNAVAILABLE, for which clients ask elsewhere: a call that came while the
+server itself stops would be told CANCELLED."""
 
 
 class Process:
@@ -61,6 +64,8 @@ class Process:
                 await self._ticking
         if self.rpc is not None:
             await self.rpc.drain()
+            await self.core.runner.close(GRACE)
+            await asyncio.sleep(QUIET)
             await self.rpc.stop(GRACE)
         await self.core.close(GRACE)
         self._metrics()

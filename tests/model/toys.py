@@ -210,7 +210,7 @@ def pulse_toy(root: Path, seed: int = 1, usecase: UseCase | None = None, custome
     return Toy(own, ingest_visits(own, root, visits(seed, customers)), root / "training")
 
 
-def plan_toy(root: Path, seed: int = 1, members: int = 700) -> Toy:
+def plan_toy(root: Path, seed: int = 1, members: int = 700, usecase: UseCase | None = None) -> Toy:
     """`plan` with generated members, under `root`."""
     random = np.random.default_rng(seed)
     rows = []
@@ -221,7 +221,7 @@ def plan_toy(root: Path, seed: int = 1, members: int = 700) -> Toy:
         left = random.random() < 1 / (1 + np.exp(0.05 * months - 1 + premium - (region == "west")))
         rows.append((months, region, premium, rating, f"m{number}", bool(left)))
     root.mkdir(parents=True, exist_ok=True)
-    own = plan()
+    own = usecase or plan()
     store = ParquetStore(root / "store", own.features, own.sources)
     outcome = ingest(
         store, "records", write_csv(root / "members.csv", list(MemberRecord.model_fields), rows), now=AS_OF
