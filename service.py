@@ -14,7 +14,6 @@ holdfast_settings.pin_environment()  # numpy must find it
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # set by BentoML; one worker's metrics need no files
 
 import logging
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,7 +79,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application that BentoML's worker serves."""
-        return Front(super().to_asgi(is_main), _core, _openapi, SETTINGS)
+        return Front(super().to_asgi(is_main), _core, document, SETTINGS)
 
 
 @bentoml.service(
@@ -144,12 +143,3 @@ class Holdfast:
 
 def _core() -> Core | None:
     return getattr(bentoml.get_current_service(), "core", None)
-
-
-@cache
-def _openapi() -> dict[str, Any]:
-    about = f"{USECASE.title}. Predictions by `{TAG}`, from one definition of every feature."
-    return document(SERVICE.openapi_spec.asdict(), TAG, about)
-
-
-SERVICE: Any = Holdfast  # the decorator made it a bentoml.Service

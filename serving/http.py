@@ -45,11 +45,15 @@ class Front:
     """ASGI application in front of BentoML's.
 
     Args:
-        core: asks for the core; None while the service starts. openapi: makes the document of /docs.json.
+        core: asks for the core; None while the service starts. openapi: makes its document, for /docs.json.
     """
 
     def __init__(
-        self, app: ASGIApp, core: Callable[[], Core | None], openapi: Callable[[], dict[str, Any]], settings: Settings
+        self,
+        app: ASGIApp,
+        core: Callable[[], Core | None],
+        openapi: Callable[[Core], dict[str, Any]],
+        settings: Settings,
     ) -> None:
         self.app, self.core, self.openapi, self.settings = app, core, openapi, settings
         self.probes = CapacityLimiter(1)  # a thread of its own: requests that wait for the store do not hold it up
@@ -179,7 +183,7 @@ class Front:
 
     async def _document(self, _: Call, __: bytes) -> Answer:
         if self.document is None:
-            self.document = _json(self.openapi())
+            self.document = _json(self.openapi(self._core()))
         return "ok", JSON, self.document
 
     def _core(self) -> Core:

@@ -1,31 +1,42 @@
-"""The OpenAPI document as it is true: BentoML's own, with the errors, routes and servers that this service has."""
+"""The OpenAPI document, made from the models and the errors that answer; the page at / shows it.
+
+BentoML's own document knows neither the errors nor most of the routes, and names its schemas for itself.
+"""
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 
-from serving.errors import Malformed, NotAccepted, NotReady, RequestError, TooLarge, WrongMedia
+from model.artefact import Manifest
+from serving.core import Core
+from serving.errors import ERRORS
+from serving.examples import REQUEST_ID, Examples, Told
+from serving.schema import Problem, RowErrors
 
-MEDIA = "application/problem+json"
-ERRORS: tuple[type[RequestError], ...] = (Malformed, NotAccepted, TooLarge, WrongMedia, NotReady)
+JSON, TEXT, MEDIA = "application/json", "text/plain", "application/problem+json"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 
 class ProblemDetails(BaseModel):
     """Why a request was not answered (RFC 9457)."""
 
     type: str = Field(description="URN of the kind of problem.")
-    title: str
-    status: int
-    detail: str
-    problems: list[Any] = Field(description="Every single reason.")
-    request_id: str
+    title: str = Field(description="The kind, in words.")
+    status: int = Field(description="The HTTP status again.")
+    detail: str = Field(description="What is wrong with this request.")
+    problems: list[Problem | RowErrors | str] = Field(
+        description="Every single reason: of a row, of the rows of a bulk request, or of the service; may be empty."
+    )
+    request_id: str = Field(description="The request's `x-request-id`, or else ours.")
 
 
 class Ready(BaseModel):
-    """What /readyz says when predictions can be asked for."""
+    """Predictions can be asked for."""
 
     ready: bool
     model: str = Field(description="NAME:VERSION.")
@@ -34,30 +45,183 @@ class Ready(BaseModel):
     problems: list[str] = Field(description="Why it is degraded.")
 
 
-def document(spec: dict[str, Any], version: str, about: str) -> dict[str, Any]:
-    """The document of a service whose BentoML document is `spec`; `version` is the model's, `about` a description."""
-    told = copy.deepcopy(spec)
-    told["info"] |= {"title": "Holdfast", "version": version, "description": about}
-    told["info"].pop("contact", None)
-    schemas = told["components"].setdefault("schemas", {})
-    for unused in ("InvalidArgument", "NotFound", "InternalServerError", "TaskStatusResponse"):
-        schemas.pop(unused, None)
-    for model in (ProblemDetails, Ready):
-        schemas[model.__name__] = model.model_json_schema()
-    problems = {str(error.status): _response(error.title, "ProblemDetails", MEDIA) for error in ERRORS}
-    told["paths"].pop("/healthz", None)
-    metrics = {"200": {"description": "Metrics, as Prometheus reads them", "content": {"text/plain": {}}}}
-    told["paths"]["/metrics"] = {"get": {"operationId": "metrics", "responses": metrics}}
-    told["paths"]["/readyz"]["get"]["responses"] = {
-        "200": _response("Predictions can be asked for", "Ready", "application/json"),
-        "503": problems["503"],
+class Live(BaseModel):
+    """The process lives."""
+
+    live: bool
+
+
+class Rule(BaseModel):
+    """How a probability becomes a decision."""
+
+    rule: str = Field(description="In words.")
+    threshold: float
+    positive: str = Field(description="The decision from the threshold on.")
+    negative: str = Field(description="The decision below it.")
+    costs: dict[str, float] = Field(description="What the threshold was made from.")
+
+
+class LiveModel(BaseModel):
+    """A model that answers."""
+
+    name: str = Field(description="NAME:VERSION.")
+    usecase: str
+    title: str
+    fingerprint: str = Field(description="Of the features, sha256.")
+    decision: Rule
+    inputs: list[str] = Field(description="The columns of the model's matrix, in order.")
+    proof: str = Field(description="What the load gate proved.")
+    manifest: Manifest
+
+
+class Models(BaseModel):
+    """What is live."""
+
+    models: list[LiveModel]
+
+
+def document(core: Core) -> dict[str, Any]:
+    """The document of what this core answers."""
+    examples, schema, limits = Examples(core), core.schema, core.settings
+    by_column: Any = get_args(schema.Fast.model_fields["columns"].annotation)[0]
+    asked: list[type[BaseModel]] = [schema.Predict, by_column]
+    told: list[type[BaseModel]] = [schema.Answer, schema.Answers, Models, Ready, Live, ProblemDetails]
+    modes: Any = [(model, "validation") for model in asked] + [(model, "serialization") for model in told]
+    found, definitions = models_json_schema(modes, ref_template="#/components/schemas/{model}")
+    row, columns, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
+    bulk = {"$ref": "#/components/schemas/Bulk"}
+    size = f"At most {limits.max_body_bytes:,} bytes"
+    paths = {
+        "/v1/predict": {
+            "post": _operation("predict", "Predictions", "The probability and the decision for one row")
+            | _body(f"{size}.", row, {"row": examples.row})
+            | _responses(problem, examples.refusals_of_one(), _answer(answer, {"answer": examples.answer()}))
+        },
+        "/v1/predict/bulk": {
+            "post": _operation(
+                "predictBulk",
+                "Predictions",
+                "The same for many rows",
+                "A row that is not accepted does not fail the others: it is told in `errors`. Only a request none of "
+                "whose rows is accepted is answered with 422.",
+            )
+            | _body(f"{size} and {limits.max_rows:,} rows.", bulk, examples.bulk())
+            | _responses(problem, examples.refusals_of_many(), _answer(answers, examples.answers()))
+        },
+        "/v1/models": {
+            "get": _operation("models", "Model", "What answers: the manifest, the fingerprint and the decision rule")
+            | _responses(problem, examples.not_ready(), _answer(models, {"live": core.models()} if core.loaded else {}))
+        },
+        "/readyz": {
+            "get": _operation("ready", "Operations", "Whether predictions can be asked for, or every reason why not")
+            | _responses(problem, examples.not_ready(), _answer(ready, {"ready": examples.ready()}))
+        },
+        "/livez": {
+            "get": _operation("live", "Operations", "Whether the process lives")
+            | _responses(problem, (), _answer(live, {"live": {"live": True}}))
+        },
+        "/metrics": {
+            "get": _operation("metrics", "Operations", "What Prometheus reads")
+            | _responses(problem, (), _answer({"type": "string"}, {}, TEXT))
+        },
+        "/docs.json": {
+            "get": _operation("document", "Operations", "This document")
+            | _responses(problem, (), _answer({"type": "object"}, {}))
+        },
     }
-    for path, item in told["paths"].items():
-        if path.startswith("/v1/"):
-            responses = item["post"]["responses"]
-            item["post"]["responses"] = {"200": responses.get("200", responses.get(200)), **problems}
-    return told
+    elsewhere = _responses(problem, examples.elsewhere())["responses"]
+    names = {str(error.status): error.__name__ for error in ERRORS}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": core.usecase.title, "version": core.tag, "description": _about(core)},
+        "servers": [{"url": "."}],
+        "paths": paths,
+        "components": {
+            "schemas": {**definitions["$defs"], "Bulk": _either(row, columns, limits.max_rows)},
+            "responses": {names[status]: response for status, response in elsewhere.items()},
+        },
+    }
 
 
-def _response(description: str, schema: str, media: str) -> dict[str, Any]:
-    return {"description": description, "content": {media: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+def _about(core: Core) -> str:
+    limits, kinds = core.settings, sorted({(error.status, error.title) for error in ERRORS})
+    size, rows, waiting = (f"{most:,}" for most in (limits.max_body_bytes, limits.max_rows, limits.max_queue_rows))
+    problems = ", ".join(f"{status} {title.lower()}" for status, title in kinds)
+    return (
+        f"# {core.usecase.title}\n\nAnswered by `{core.tag}`, whose features have the fingerprint `{core.usecase.features.fingerprint}`.\n\n"
+        f"**Problems** are `{MEDIA}` (RFC 9457), on every path: {problems}. 404 is for any path and 405 for any "
+        "method that is not listed here. With 429 and 503, `Retry-After` says when to ask again; no prediction was "
+        "made then.\n\n"
+        f"**Limits**: a body of {size} bytes, {rows} rows in a request, {waiting} rows that wait to be scored, and "
+        f"{limits.max_latency_ms / 1_000:g} s until their turn: what would come later is refused.\n\n"
+        "**Ids**: `x-request-id` and `traceparent` come back with every answer, the request's own where they are well "
+        "formed. `prediction_id` finds an answer in the prediction log."
+    )
+
+
+def _operation(name: str, tag: str, summary: str, description: str = "") -> dict[str, Any]:
+    parameters = [{"in": "header", "name": header, "required": False, **told} for header, told in _IDS.items()]
+    return {
+        "operationId": name,
+        "tags": [tag],
+        "summary": summary,
+        "description": description or f"{summary}.",
+        "parameters": parameters,
+    }
+
+
+def _body(limits: str, schema: dict[str, Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "description": limits, "content": _content(JSON, schema, examples)}}
+
+
+def _answer(schema: dict[str, Any], examples: Mapping[str, Any], media: str = JSON) -> dict[str, Any]:
+    return {"200": {"description": "Answered", "headers": _IDS, "content": _content(media, schema, examples)}}
+
+
+def _responses(
+    schema: dict[str, Any], refusals: Iterable[Told], answer: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The answer and the problems by status; each example of a problem is named for what was sent."""
+    by_status = defaultdict[int, list[Told]](list)
+    for sent, error in refusals:
+        by_status[error.status].append((sent, error))
+    responses = dict(answer or {})
+    for status, told in sorted(by_status.items()):
+        why = dict.fromkeys(f"{error.title}: {type(error).__doc__}" for _, error in told)
+        bodies = {sent: error.body(REQUEST_ID) for sent, error in told}
+        headers = _IDS | (_RETRY if told[0][1].retry_after else {}) | (_ALLOW if status == 405 else {})
+        content = _content(MEDIA, schema, bodies)
+        responses[str(status)] = {"description": " ".join(why), "headers": headers, "content": content}
+    return {"responses": responses}
+
+
+def _content(media: str, schema: dict[str, Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    told = {f"{n}": {"summary": name, "value": example} for n, (name, example) in enumerate(examples.items(), 1)}
+    return {media: {"schema": schema, **({"examples": told} if told else {})}}
+
+
+def _either(row: dict[str, Any], columns: dict[str, Any], most: int) -> dict[str, Any]:
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": most}
+    return {
+        "title": "Bulk",
+        "type": "object",
+        "description": f"Rows, or else the same by column, all lists equally long: at most {most:,}.",
+        "properties": {"rows": rows, "columns": columns},
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
+
+
+_IDS: dict[str, dict[str, Any]] = {
+    "x-request-id": {
+        "description": "The client's id of this request; anything else than this pattern is replaced by our own.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+    "traceparent": {
+        "description": "W3C Trace Context: the trace this request is part of; a new one where there is none.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"},
+    },
+}
+_RETRY = {"retry-after": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+_ALLOW = {"allow": {"description": "The method that the path takes.", "schema": {"type": "string"}}}

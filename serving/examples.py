@@ -1,0 +1,166 @@
+"""Examples of requests, answers and problems, for the OpenAPI document.
+
+Rows are made from the contract, never from data: the document is for everybody who reaches the port. What is wrong with
+a wrong one is asked of the decoder, so that it is told in the words that a client will read. Scores are invented.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from features.contract import SAFE_INTEGER, Column
+from serving.core import Core
+from serving.errors import (
+    Failed,
+    Late,
+    NotFound,
+    NotReady,
+    Overloaded,
+    RequestError,
+    TooLarge,
+    WrongMedia,
+    WrongMethod,
+)
+from serving.rows import Rows
+
+REQUEST_ID, PREDICTION_ID = "order-77", "019b76da18006c1f20a4000001"
+AS_OF, MICROSECONDS = "2026-01-01T00:00:00Z", 1_767_225_600_000_000
+"""One time, as an answer tells it and as a contract holds it."""
+Told = tuple[str, RequestError]
+"""What was sent, and what it is answered with."""
+
+
+class Examples:
+    """Examples for what this core serves.
+
+    Attributes:
+        row: a request that the contract accepts.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core, self.key = core, core.usecase.key
+        self.row: dict[str, Any] = {self.key: "1"}
+        if core.fields:
+            self.row["attributes"] = {field.name: value(field) for field in core.fields}
+        self.wrong: dict[str, Any] = {self.key: 7, "surely_unknown": 3}
+
+    def bulk(self) -> dict[str, dict[str, Any]]:
+        """Bulk requests that the contract accepts: by row and by column."""
+        rows = [self.row, {**self.row, self.key: "2"}]
+        by_column: dict[str, Any] = {self.key: ["1", "2"]}
+        if self.core.fields:
+            by_column["attributes"] = {name: [given] * 2 for name, given in self.row["attributes"].items()}
+        return {"rows": {"rows": rows}, "columns": {"columns": by_column}}
+
+    def answer(self, key: str = "1") -> dict[str, Any]:
+        """An answer; its probability is invented."""
+        usecase, probability = self.core.usecase, 0.25
+        threshold = usecase.costs.threshold
+        return {
+            self.key: key,
+            "probability": probability,
+            "decision": usecase.decisions[probability >= threshold],
+            "threshold": threshold,
+            "model": self.core.tag,
+            "fingerprint": usecase.features.fingerprint,
+            "as_of": AS_OF,
+            "known": True,
+            "degraded": False,
+            "request_id": REQUEST_ID,
+            "prediction_id": PREDICTION_ID,
+        }
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """Bulk answers: to all rows, and to all but one."""
+        several = [
+            {"row": row, **self.answer(key), "prediction_id": f"{PREDICTION_ID}-{row}"} for row, key in enumerate("12")
+        ]
+        partial = self.core.decoder.many(_json({"rows": [self.row, self.wrong]}))
+        return {
+            "answers": {"predictions": several, "errors": []},
+            "the second row was wrong": {"predictions": several[:1], "errors": partial.errors},
+        }
+
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says."""
+        proof = self.core.loaded.proof if self.core.loaded else ""
+        return {"ready": True, "model": self.core.tag, "proof": proof, "degraded": False, "problems": []}
+
+    def refusals_of_one(self) -> list[Told]:
+        """One of each kind that /v1/predict answers."""
+        one = self.core.decoder.one
+        return [_refused(one, _json(self.row)[:-1]), _refused(one, _json(self.wrong)), *self._either(), *self._late()]
+
+    def refusals_of_many(self) -> list[Told]:
+        """One of each kind that /v1/predict/bulk answers."""
+        many, most = self.core.decoder.many, self.core.settings.max_rows
+        rows = ("too many rows", TooLarge(f"{most + 1} rows; one request carries at most {most}"))
+        bodies = [{"rows": [self.wrong]}, {"rows": []}]
+        return [
+            _refused(many, _json(self.bulk()["rows"])[:-1]),
+            *(_refused(many, _json(body)) for body in bodies),
+            rows,
+            *self._either(),
+            *self._late(),
+        ]
+
+    @staticmethod
+    def not_ready() -> list[Told]:
+        """While no answer can be given."""
+        store = "online store: the rows cannot be read: Connection refused"
+        return [("the online store is down", NotReady("the online store cannot answer", [store]))]
+
+    @staticmethod
+    def elsewhere() -> list[Told]:
+        """For what no route is there."""
+        return [
+            ("POST /v1/nothing", NotFound("there is no /v1/nothing; /docs.json lists what there is")),
+            ("GET /v1/predict", WrongMethod("/v1/predict takes POST, not GET")),
+        ]
+
+    def _either(self) -> list[Told]:
+        most, waiting = self.core.settings.max_body_bytes, self.core.settings.max_queue_rows
+        full = f"{waiting} rows wait, 1 more would be over {waiting}"
+        return [
+            ("a body too large", TooLarge(f"a body of {most + 1} bytes; the limit is {most}")),
+            ("text/plain", WrongMedia("the body is 'text/plain'; send application/json")),
+            ("more than can be answered", Overloaded(full, retry_after=2)),
+            ("a row that breaks a feature", Failed("these rows cannot be scored; the server's log says why")),
+        ]
+
+    def _late(self) -> list[Told]:
+        seconds = self.core.settings.max_latency_ms / 1_000
+        late = Late(f"its turn came after {seconds:.3g} s, past its deadline")
+        return [*self.not_ready(), ("answered too late", late)]
+
+
+def value(column: Column) -> Any:
+    """A value that the column's contract accepts: the first level of a category, a hundredth of the way up a range."""
+    if column.levels:
+        return column.levels[0]
+    if column.kind in ("key", "id"):
+        return "1"
+    if column.kind == "flag":
+        return False
+    bounds = [bound for bound in (column.low, column.high) if bound is not None and abs(bound) != SAFE_INTEGER]
+    if not bounds:
+        return {"time": MICROSECONDS, "arrival": MICROSECONDS, "number": 1.5}.get(column.kind, 1)
+    number = bounds[0] + (bounds[-1] - bounds[0]) / 100
+    if column.kind == "number":
+        return float(number)
+    return math.ceil(number) if bounds[0] == column.low else math.floor(number)
+
+
+def _refused(read: Callable[[bytes], Rows], body: bytes) -> Told:
+    try:
+        read(body)
+    except RequestError as error:
+        return body.decode(), error
+    raise AssertionError(f"{body!r} was meant to be refused")
+
+
+def _json(given: Any) -> bytes:
+    return json.dumps(given, ensure_ascii=False).encode()
