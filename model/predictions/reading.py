@@ -77,7 +77,7 @@ class Directory:
             if len(kept) == limit and kept[0][0] > _ended(path):
                 break
             for header, entry in reversed(list(self._entries(path))):
-                if (key is not None and key not in entry.keys) or (len(kept) == limit and entry.time < kept[0][0]):
+                if (key is not None and key not in entry.keys) or (len(kept) == limit and entry.time <= kept[0][0]):
                     continue
                 for one in expand(header, entry):
                     if key is None or one.key == key:
