@@ -285,6 +285,7 @@ class Core:
                 positive=scores.positive[here].tobytes(),
                 known=found.known[here].tobytes(),
                 as_of=found.as_of[here].tolist(),
+                batch=-1 if found.batch is None else found.batch,
                 degraded=found.degraded,
             )
         )

@@ -124,7 +124,7 @@ class Online:
         metrics.ROWS.labels("unknown").inc(len(keys) - known)
         if self.events and self.materialized:
             self._seen(int(lookup.as_of.min()))
-        return Found(lookup.aggregates, lookup.known, lookup.as_of)
+        return Found(lookup.aggregates, lookup.known, lookup.as_of, lookup.batch)
 
     def check(self) -> list[str]:
         """Why answers are degraded just now; empty where the store can be read.

@@ -78,16 +78,19 @@ class Spine:
 class Lookup:
     """Aggregates of n rows, in the order asked for.
 
-    `known` is False where no event of the key is visible; `as_of` is the time, in microseconds, the aggregates are for.
+    `known` is False where no event of the key is visible; `as_of` is the time, in microseconds, the aggregates are for;
+    `batch` is the last batch of events in materialized rows, None where nobody asked.
     """
 
     aggregates: Arrays
     known: np.ndarray[Any, Any]
     as_of: np.ndarray[Any, Any]
+    batch: int | None = None
 
     def take(self, rows: np.ndarray[Any, Any]) -> Lookup:
         """Some of the rows; `rows` are positions or a mask."""
-        return Lookup({n: values[rows] for n, values in self.aggregates.items()}, self.known[rows], self.as_of[rows])
+        aggregates = {n: values[rows] for n, values in self.aggregates.items()}
+        return Lookup(aggregates, self.known[rows], self.as_of[rows], self.batch)
 
 
 @dataclass(frozen=True)

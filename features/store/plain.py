@@ -19,7 +19,9 @@ def tuples(features: FeatureSet, part: Rows) -> list[tuple[Any, ...]]:
     return list(zip(keys.tolist(), rows.known.astype(int).tolist(), *values, strict=True))
 
 
-def lookup(features: FeatureSet, rows: Sequence[Sequence[Any]], as_of: int | Sequence[int]) -> Lookup:
+def lookup(
+    features: FeatureSet, rows: Sequence[Sequence[Any]], as_of: int | Sequence[int], batch: int | None = None
+) -> Lookup:
     """What engines answer, one row per key: known (None where there is no row), then the aggregates."""
     names = [aggregate.name for aggregate in features.aggregates]
     listed = list(zip(*rows, strict=True)) if rows else [() for _ in range(1 + len(names))]
@@ -27,6 +29,7 @@ def lookup(features: FeatureSet, rows: Sequence[Sequence[Any]], as_of: int | Seq
         agg.convert(features.aggregates, dict(zip(names, listed[1:], strict=True))),
         np.array([bool(known) for known in listed[0]], dtype=np.bool_),
         np.full(len(rows), as_of, dtype=np.int64),
+        batch,
     )
 
 

@@ -76,7 +76,7 @@ def told(url: str, error: adbc_driver_manager.Error) -> StoreError:
     if error.sqlstate == _FORBIDDEN:
         return StoreError(f"{where}: {said}; have it granted, or name a schema that this user may write: SCHEMA.TABLE")
     refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", said)
-    if not error.sqlstate and refused and not re.search("starting|shutting|terminat|too many|remaining", said):
+    if not error.sqlstate and refused and not re.search("starting|shutting|terminat|not yet|too many|remaining", said):
         return StoreError(f"{where} refuses the connection: {refused[1]}")
     if not error.sqlstate or error.sqlstate[:2] in _GONE:
         return Unreachable(f"{where} is out of reach: {said}; nothing half done was kept, try again when it is back")

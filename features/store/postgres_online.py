@@ -70,7 +70,8 @@ class PostgresOnline:
         self.materialized, self.rows = self._named("materialized"), self._rows(features.fingerprint)
         listed = "".join(f', r."{name}"' for name in self.names)
         self._read_sql = (  # as_of in the same statement: one statement is one state of the store
-            f"SELECT k.n, m.as_of, coalesce(r.known, 0){listed} FROM unnest($1::text[]) WITH ORDINALITY AS k(key, n) "
+            f"SELECT k.n, m.as_of, m.batch, coalesce(r.known, 0){listed} "
+            f"FROM unnest($1::text[]) WITH ORDINALITY AS k(key, n) "
             f"JOIN {self.materialized} m ON m.fingerprint = $2 LEFT JOIN {self.rows} r ON r.key = k.key"
         )
         self._compute_sql = (
@@ -219,7 +220,7 @@ class PostgresOnline:
             raise
         if not found:
             return plain.lookup(self.features, [], self.as_of().as_of)
-        return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1])
+        return plain.lookup(self.features, [row[3:] for row in sorted(found)], *found[0][1:3])
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""

@@ -130,7 +130,7 @@ class SQLiteStore:
         """
         names = "".join(f', r."{name}"' for name in self.names)
         sql = (  # one statement is one state of the store
-            f"SELECT j.key, m.as_of, coalesce(r.known, 0){names} FROM json_each(?) j "
+            f"SELECT j.key, m.as_of, m.batch, coalesce(r.known, 0){names} FROM json_each(?) j "
             f"JOIN materialized m ON m.fingerprint = ? LEFT JOIN {self.table} r ON r.key = j.value"
         )
         with self._telling():
@@ -142,7 +142,7 @@ class SQLiteStore:
         if not found:
             as_of = self.as_of().as_of
             return self.read(keys) if keys else plain.lookup(self.features, [], as_of)
-        return plain.lookup(self.features, [row[2:] for row in sorted(found)], found[0][1])
+        return plain.lookup(self.features, [row[3:] for row in sorted(found)], *found[0][1:3])
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds): on-read."""

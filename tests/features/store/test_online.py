@@ -124,6 +124,7 @@ def test_any_times_and_sums_are_kept_to_the_last_bit(store: OnlineStore) -> None
 def test_rows_that_changed_are_written_over_the_others(store: OnlineStore) -> None:
     store.materialize([part(["1", "2"], 7)], T, 1, full=True)
     store.materialize([part(["2"], 8), part(["3"], 9)], T + 5, 2, full=False)
+    assert store.read(["1", "nobody"]).batch == 2
     assert totals(store, ["1", "2", "3", "4"]) == [(T + 5, n, n > 0) for n in (7, 8, 9, 0)]
     assert store.as_of() == Materialized(T + 5, 2, 3)
     store.materialize([], T + 6, 2, full=False)
