@@ -37,7 +37,7 @@ PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
 """What an error may take of the 8 KB of metadata that clients read: the problem is sent as 4/3 of its bytes (base64), a
 letter of the detail as up to 9."""
 BRIEF, PATIENCE = 16, 0.001
-"""Turns of the loop and seconds that a call waits for others; see `Gathering`. With 4 turns clients do not find together."""
+"""Turns of the loop and seconds that a call waits for others; see `Gathering`. In 4 turns clients do not meet."""
 PROBE = 1.0
 """Seconds between two looks at whether the core is ready."""
 GRACE_MS = 5_000

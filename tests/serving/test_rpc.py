@@ -380,7 +380,7 @@ def test_health_follows_readiness_and_draining_answers_on(cdnow: Workspace) -> N
         with pytest.raises(grpc.RpcError) as raised:
             client.status("nothing")
         assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-        watch = client.health.Watch(health_pb2.HealthCheckRequest(service=client.service))
+        watch = client.health.Watch(health_pb2.HealthCheckRequest(service=client.service), timeout=SECONDS)
         assert STATUS.Name(next(watch).status) == "SERVING"
         server.run(server.rpc.drain())
         assert STATUS.Name(next(watch).status) == "NOT_SERVING"
@@ -392,7 +392,7 @@ def test_health_comes_back_when_the_core_is_ready(cdnow: Workspace) -> None:
     core = made(cdnow)
     core.draining = True
     with served(core) as (_, client):
-        watch = client.health.Watch(health_pb2.HealthCheckRequest())
+        watch = client.health.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert STATUS.Name(next(watch).status) == "NOT_SERVING"
         core.draining = False
         assert STATUS.Name(next(watch).status) == "SERVING"
@@ -414,7 +414,7 @@ def test_what_was_accepted_is_answered_though_somebody_watches(cdnow: Workspace)
     core = made(cdnow, Held)
     assert isinstance(core, Held)
     with served(core) as (server, client), ThreadPoolExecutor() as pool:
-        watch = client.health.Watch(health_pb2.HealthCheckRequest())
+        watch = client.health.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert STATUS.Name(next(watch).status) == "SERVING"
         call, request = client.method("Predict")
         future = call.future(request(customer_id="1"))
@@ -469,10 +469,12 @@ def test_whoever_waits_for_company_goes_on(rounds: list[list[int]], most: int) -
         gathering = Gathering(most)
         for arrivals in rounds:
             gone: list[int] = []
+            leaves = asyncio.ensure_future(gathering.join())
             tasks = [asyncio.ensure_future(arrive(gathering, turns, gone, lambda: 0)) for turns in arrivals]
-            tasks[0].cancel()  # a client that leaves holds up nobody
-            await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), SECONDS)
-            assert len(gone) == len(arrivals) - 1
+            await asyncio.sleep(0)
+            leaves.cancel()  # it waits by now; a client that leaves holds up nobody
+            await asyncio.wait_for(asyncio.gather(*tasks), 5)
+            assert len(gone) == len(arrivals)
 
     uvloop.run(all_of_them())
 
