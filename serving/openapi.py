@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
@@ -83,13 +83,11 @@ class Models(BaseModel):
 def document(core: Core) -> dict[str, Any]:
     """The document of what this core answers."""
     examples, schema, limits = Examples(core), core.schema, core.settings
-    by_column: Any = get_args(schema.Fast.model_fields["columns"].annotation)[0]
-    asked: list[type[BaseModel]] = [schema.Predict, by_column]
     told: list[type[BaseModel]] = [schema.Answer, schema.Answers, Models, Ready, Live, ProblemDetails]
-    modes: Any = [(model, "validation") for model in asked] + [(model, "serialization") for model in told]
-    found, definitions = models_json_schema(modes, ref_template="#/components/schemas/{model}")
-    row, columns, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
-    bulk = {"$ref": "#/components/schemas/Bulk"}
+    modes: Any = [(schema.Predict, "validation"), *((model, "serialization") for model in told)]
+    found, definitions = models_json_schema(modes, ref_template=f"{_SCHEMAS}{{model}}")
+    row, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
+    schemas = definitions["$defs"]
     size = f"At most {limits.max_body_bytes:,} bytes"
     paths = {
         "/v1/predict": {
@@ -105,7 +103,7 @@ def document(core: Core) -> dict[str, Any]:
                 "A row that is not accepted does not fail the others: it is told in `errors`. Only a request none of "
                 "whose rows is accepted is answered with 422.",
             )
-            | _body(f"{size} and {limits.max_rows:,} rows.", bulk, examples.bulk())
+            | _body(f"{size} and {limits.max_rows:,} rows.", {"$ref": f"{_SCHEMAS}Bulk"}, examples.bulk())
             | _responses(problem, examples.refusals_of_many(), _answer(answers, examples.answers()))
         },
         "/v1/models": {
@@ -137,18 +135,20 @@ def document(core: Core) -> dict[str, Any]:
         "servers": [{"url": "."}],
         "paths": paths,
         "components": {
-            "schemas": {**definitions["$defs"], "Bulk": _either(row, columns, limits.max_rows)},
+            "schemas": schemas | _bulk(schemas, row, limits.max_rows),
             "responses": {names[status]: response for status, response in elsewhere.items()},
         },
     }
 
 
 def _about(core: Core) -> str:
+    # the page hides the document's own title
     limits, kinds = core.settings, sorted({(error.status, error.title) for error in ERRORS})
     size, rows, waiting = (f"{most:,}" for most in (limits.max_body_bytes, limits.max_rows, limits.max_queue_rows))
     problems = ", ".join(f"{status} {title.lower()}" for status, title in kinds)
     return (
-        f"# {core.usecase.title}\n\nAnswered by `{core.tag}`, whose features have the fingerprint `{core.usecase.features.fingerprint}`.\n\n"
+        f"# {core.usecase.title}\n\n"
+        f"Answered by `{core.tag}`, whose features have the fingerprint `{core.usecase.features.fingerprint}`.\n\n"
         f"**Problems** are `{MEDIA}` (RFC 9457), on every path: {problems}. 404 is for any path and 405 for any "
         "method that is not listed here. With 429 and 503, `Retry-After` says when to ask again; no prediction was "
         "made then.\n\n"
@@ -200,19 +200,35 @@ def _content(media: str, schema: dict[str, Any], examples: Mapping[str, Any]) ->
     return {media: {"schema": schema, **({"examples": told} if told else {})}}
 
 
-def _either(row: dict[str, Any], columns: dict[str, Any], most: int) -> dict[str, Any]:
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": most}
-    return {
+def _bulk(schemas: Mapping[str, Any], row: dict[str, Any], most: int) -> dict[str, Any]:
+    """The schema of a bulk request, and those of the same by column."""
+    one = schemas[row["$ref"].removeprefix(_SCHEMAS)]
+    attributes = schemas[one["properties"]["attributes"]["$ref"].removeprefix(_SCHEMAS)]
+    columns = _listed(one, "Columns", most)
+    columns["properties"]["attributes"] = {"$ref": f"{_SCHEMAS}AttributeColumns"}
+    bulk = {
         "title": "Bulk",
         "type": "object",
         "description": f"Rows, or else the same by column, all lists equally long: at most {most:,}.",
-        "properties": {"rows": rows, "columns": columns},
+        "properties": {
+            "rows": {"type": "array", "items": row, "minItems": 1, "maxItems": most},
+            "columns": {"$ref": f"{_SCHEMAS}Columns"},
+        },
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,
     }
+    return {"Bulk": bulk, "Columns": columns, "AttributeColumns": _listed(attributes, "AttributeColumns", most)}
 
 
+def _listed(schema: Mapping[str, Any], title: str, most: int) -> dict[str, Any]:
+    """Of an object with a list where `schema` has one value."""
+    shape = {"type": "array", "minItems": 1, "maxItems": most}
+    lists = {name: {**shape, "items": one} for name, one in schema["properties"].items()}
+    return {**schema, "title": title, "properties": lists}
+
+
+_SCHEMAS = "#/components/schemas/"
 _IDS: dict[str, dict[str, Any]] = {
     "x-request-id": {
         "description": "The client's id of this request; anything else than this pattern is replaced by our own.",

@@ -93,9 +93,9 @@ def _fast(key: str, row: type[BaseModel], attributes: type[Contract]) -> Any:
     for name, field in attributes.model_fields.items():
         safe = [Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)] if kinds[name] in INTEGERS else []
         lists[name] = (list[Annotated[field.annotation, Field(), *field.metadata, *safe]], ...)  # type: ignore[name-defined]  # made at run time
-    carried: Any = create_model("AttributeColumns", __config__=_STRICT, **lists)
+    carried: Any = create_model("FastAttributes", __config__=_STRICT, **lists)
     own: dict[str, Any] = {key: (list[Key], ...), "attributes": (carried, ...) if lists else (carried, carried())}
-    by_column: Any = create_model("Columns", __config__=_STRICT, **own)
+    by_column: Any = create_model("FastColumns", __config__=_STRICT, **own)
     either: dict[str, Any] = {"rows": (_list(row) | None, None), "columns": (by_column | None, None)}
     return create_model("Fast", __config__=_STRICT, **either)
 
