@@ -48,6 +48,12 @@ def test_the_worked_example_runs_as_pasted(tmp_path: Path) -> None:
     assert '"attributes": {"plan": "' in done.stdout
 
 
+def test_the_runner_reads_as_it_is_shown() -> None:
+    program = next(block for block in blocks("python") if "ModelRunner" in block)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == program.partition("range(5))))  # ")[2].splitlines()[0], done.stderr
+
+
 def test_every_setting_is_in_the_table_with_its_sentence() -> None:
     told = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (.*?) \|", TEXT, re.MULTILINE))
     assert told == {PREFIX + name.upper(): field.description for name, field in Settings.model_fields.items()}
