@@ -36,8 +36,8 @@ PROBLEM = "holdfast-problem-bin"
 PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
 """What an error may take of the 8 KB of metadata that clients read: the problem is sent as 4/3 of its bytes (base64), a
 letter of the detail as up to 9."""
-BRIEF, PATIENCE = 16, 0.001
-"""Turns of the loop and seconds that a call waits for others; see `Gathering`. In 4 turns clients do not meet."""
+BRIEF, LONG, PATIENCE = 16, 128, 0.001
+"""Turns of the loop, at least and at most, and seconds that a call waits for others; see `Gathering`."""
 PROBE = 1.0
 """Seconds between two looks at whether the core is ready."""
 GRACE_MS = 5_000
@@ -206,9 +206,9 @@ class Gathering:
 
     grpc.aio accepts one call after the other, each over several turns of the loop: the first would be computed alone
     while the others wait to be accepted. Here a call waits until as many are there as went on together last time, and
-    then for `BRIEF` turns in which no other comes; those that are missing are given up when none has come for
-    `patience` seconds, and are half forgotten. So a lone client hardly waits, and clients that one batch has answered
-    meet again in the next.
+    then until no other has come for `BRIEF` turns each, `LONG` at most; those that are missing are given up when none
+    has come for `patience` seconds, and are half forgotten. So a lone client hardly waits, and clients that one batch
+    has answered meet again in the next.
 
     Args:
         most: calls that go on at once.
@@ -238,7 +238,7 @@ class Gathering:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self._quiet += 1
-        if self._quiet < BRIEF and len(self._waiting) < self._most:
+        if self._quiet < min(BRIEF * self._expected, LONG) and len(self._waiting) < self._most:
             loop.call_soon(self._turn, loop)
         else:
             self._go()
