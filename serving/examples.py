@@ -37,7 +37,7 @@ class Examples:
     """Examples for what this core serves.
 
     Attributes:
-        row: a request that the contract accepts.
+        row: a request that the contract accepts. wrong: one that it does not. cut: one that is no JSON.
     """
 
     def __init__(self, core: Core) -> None:
@@ -45,6 +45,7 @@ class Examples:
         self.row: dict[str, Any] = {self.key: "1"}
         if core.fields:
             self.row["attributes"] = {field.name: value(field) for field in core.fields}
+        self.cut = _json({self.key: "1"})[:-1]
         self.wrong: dict[str, Any] = {self.key: 7, "surely_unknown": 3}
 
     def bulk(self) -> dict[str, dict[str, Any]]:
@@ -92,7 +93,7 @@ class Examples:
     def refusals_of_one(self) -> list[Told]:
         """One of each kind that /v1/predict answers."""
         one = self.core.decoder.one
-        return [_refused(one, _json(self.row)[:-1]), _refused(one, _json(self.wrong)), *self._either(), *self._late()]
+        return [_refused(one, self.cut), _refused(one, _json(self.wrong)), *self._either(), *self._late()]
 
     def refusals_of_many(self) -> list[Told]:
         """One of each kind that /v1/predict/bulk answers."""
@@ -100,7 +101,7 @@ class Examples:
         rows = ("too many rows", TooLarge(f"{most + 1} rows; one request carries at most {most}"))
         bodies = [{"rows": [self.wrong]}, {"rows": []}]
         return [
-            _refused(many, _json(self.bulk()["rows"])[:-1]),
+            _refused(many, self.cut),
             *(_refused(many, _json(body)) for body in bodies),
             rows,
             *self._either(),

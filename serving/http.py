@@ -24,11 +24,12 @@ from serving.call import Call
 from serving.core import Core
 from serving.errors import Failed, NotFound, NotReady, RequestError, TooLarge, WrongMedia, WrongMethod
 from serving.logs import Access
+from serving.openapi import PAGE
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
 JSON, PROBLEM = b"application/json", b"application/problem+json"
-PAGES = ("/", "/schema.json", "/healthz")
+PAGES = ("/schema.json", "/healthz")
 """BentoML's own; so is what lies under /static_content/."""
 WATCH = 0.05
 """Seconds after which a request that still waits is watched for a client that has left: quick ones pay nothing."""
@@ -65,6 +66,7 @@ class Front:
             "/livez": ("GET", self._live),
             "/metrics": ("GET", self._metrics),
             "/docs.json": ("GET", self._document),
+            "/": ("GET", self._page),
         }
         self.document: bytes | None = None
         self.access = Access(settings.access_log)
@@ -185,6 +187,9 @@ class Front:
         if self.document is None:
             self.document = _json(self.openapi(self._core()))
         return "ok", JSON, self.document
+
+    async def _page(self, _: Call, __: bytes) -> Answer:
+        return "ok", b"text/html; charset=utf-8", PAGE
 
     def _core(self) -> Core:
         core = self.core()

@@ -1,6 +1,7 @@
-"""The OpenAPI document, made from the models and the errors that answer; the page at / shows it.
+"""The OpenAPI document, made from the models and the errors that answer, and the page at / that shows it.
 
-BentoML's own document knows neither the errors nor most of the routes, and names its schemas for itself.
+BentoML's own document knows neither the errors nor most of the routes, and names its schemas for itself. BentoML's own
+page reports its visitors to a third party.
 """
 
 from __future__ import annotations
@@ -20,6 +21,17 @@ from serving.schema import Problem, RowErrors
 
 JSON, TEXT, MEDIA = "application/json", "text/plain", "application/problem+json"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+PAGE = b"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Holdfast</title>
+<link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
+<body><div id="page"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "./docs.json", dom_id: "#page", deepLinking: true, validatorUrl: null})</script></body>
+</html>
+"""
+"""Swagger UI, as BentoML brings it; it asks nobody but this server."""
 
 
 class ProblemDetails(BaseModel):
@@ -142,15 +154,13 @@ def document(core: Core) -> dict[str, Any]:
 
 
 def _about(core: Core) -> str:
-    # the page hides the document's own title
     limits, kinds = core.settings, sorted({(error.status, error.title) for error in ERRORS})
     size, rows, waiting = (f"{most:,}" for most in (limits.max_body_bytes, limits.max_rows, limits.max_queue_rows))
     problems = ", ".join(f"{status} {title.lower()}" for status, title in kinds)
     return (
-        f"# {core.usecase.title}\n\n"
         f"Answered by `{core.tag}`, whose features have the fingerprint `{core.usecase.features.fingerprint}`.\n\n"
-        f"**Problems** are `{MEDIA}` (RFC 9457), on every path: {problems}. 404 is for any path and 405 for any "
-        "method that is not listed here. With 429 and 503, `Retry-After` says when to ask again; no prediction was "
+        f"**Problems** are `{MEDIA}` (RFC 9457): {problems}. 404 is for any path and 405 for any method that "
+        "is not listed here. With 429 and 503, `Retry-After` says when to ask again; no prediction was "
         "made then.\n\n"
         f"**Limits**: a body of {size} bytes, {rows} rows in a request, {waiting} rows that wait to be scored, and "
         f"{limits.max_latency_ms / 1_000:g} s until their turn: what would come later is refused.\n\n"

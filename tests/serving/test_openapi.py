@@ -211,6 +211,15 @@ def test_shedding_says_when_to_ask_again(told: dict[str, Any]) -> None:
                 assert ("retry-after" in response["headers"]) == (status in ("429", "503"))
 
 
+def test_the_page_shows_the_document_and_asks_nobody_else(http: httpx.Client) -> None:
+    page = http.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert '"./docs.json"' in page.text
+    assert "//" not in page.text
+    for file in re.findall(r'(?:src|href)="(.*?)"', page.text):
+        assert http.get(file).status_code == 200
+
+
 def test_schemas_have_names_that_people_understand(told: dict[str, Any]) -> None:
     names = set(told["components"]["schemas"])
     assert {"Predict", "Bulk", "Answer", "Answers", "ProblemDetails", "Models"} <= names
