@@ -179,9 +179,7 @@ def array(column: Column, values: list[Any]) -> np.ndarray[Any, Any]:
     if column.kind in ("category", "key", "id"):
         return np.array(["" if value is None else value for value in values], dtype=np.str_)
     if column.nullable or column.kind == "number":
-        if None in values:
-            values = [np.nan if value is None else value for value in values]
-        return np.array(values, dtype=np.float64)
+        return np.array(values, dtype=np.float64)  # None becomes NaN
     return np.array(values, dtype=np.bool_ if column.kind == "flag" else np.int64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ from model.numeric import Floats, linear
 
 if TYPE_CHECKING:
     import xgboost
+
+
+_CONFIG = (
+    b'{"type":1,"training":false,"iteration_begin":0,"iteration_end":0,"missing":NaN,"strict_shape":false,"cache_id":0}'
+)
+"""Margins (type 1) of all trees, NaN being a missing value."""
 
 
 class Estimator(Protocol):
@@ -34,12 +41,27 @@ class Boosted:
     file, algorithm = "model.ubj", "xgboost"
 
     def __init__(self, booster: xgboost.Booster) -> None:
+        from xgboost import core  # late: BentoML's supervisor imports all of this too, and never scores
+
         self.booster = booster
+        self._predict, self._check = core._LIB.XGBoosterPredictFromDense, core._check_call
 
     def margin(self, matrix: Floats) -> Floats:
-        """float32 sums of leaves, widened: float64 of n."""
-        margin = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
-        return np.asarray(margin, dtype=np.float64).reshape(len(matrix))
+        """float32 sums of leaves, widened: float64 of n.
+
+        It is `Booster.inplace_predict` by XGBoost's C function (XGBoosterPredictFromDense), without the 80 us in which
+        the Python method finds out what kind of table it was given: half of what one row costs.
+        """
+        if not len(matrix):
+            return np.empty(0)
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        address, rows = matrix.__array_interface__["data"][0], len(matrix)
+        array = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f8","version":3}' % (address, *matrix.shape)
+        shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+        margins = ctypes.POINTER(ctypes.c_float)()
+        answer = (ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(margins))
+        self._check(self._predict(self.booster.handle, array, _CONFIG, ctypes.c_void_p(), *answer))
+        return np.ctypeslib.as_array(margins, (rows,)).astype(np.float64)
 
     def write(self, directory: Path) -> None:
         """`model.ubj`."""

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,8 +36,6 @@ from usecases import UseCase
 
 T = TypeVar("T")
 log = logging.getLogger("holdfast.serving")
-INLINE = 64
-"""Rows of a batch that the event loop computes itself: below, handing over to a thread costs more than it frees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class Core:
             max_batch_size=settings.max_batch_size,
             max_queue_rows=settings.max_queue_rows,
             max_latency_ms=settings.max_latency_ms,
-            threaded=(lambda _: True) if self.online.waits else (lambda rows: rows > INLINE),
+            threaded=lambda _: self.online.waits,  # what only computes is quicker on the loop, at any size
             parallel=min(2, settings.online_pool) if self.online.waits else 1,
             observe=metrics.Batches(),
         )
@@ -247,21 +245,17 @@ class Core:
         probability, as_of = scores.probability[here].tolist(), found.as_of[here].tolist()
         positive, known = scores.positive[here].tolist(), found.known[here].tolist()
         words = (scorer.decision.negative, scorer.decision.positive)
-        when = {t: clock.rfc3339(t) for t in set(as_of)}
-        rest = (scorer.decision.threshold, loaded.manifest.tag, loaded.manifest.fingerprint)
-        degraded, asked, own = found.degraded, call.request_id, call.id
         yes = sum(positive)
         self._counted[True].inc(yes)
         self._counted[False].inc(len(rows) - yes)
-        columns = zip(rows.keys, probability, positive, as_of, known, strict=True)
+        when = {t: clock.rfc3339(t) for t in set(as_of)}
+        rule = (scorer.decision.threshold, loaded.manifest.tag, loaded.manifest.fingerprint)
+        ids = [call.id] if rows.places is None else [f"{call.id}-{place}" for place in rows.places]
+        columns: list[Iterable[Any]] = [rows.keys, probability, map(words.__getitem__, positive), *map(repeat, rule)]
+        columns += [map(when.__getitem__, as_of), known, repeat(found.degraded), repeat(call.request_id), ids]
         if rows.places is None:
-            make = self.answers.Answer
-            return [make(key, p, words[y], *rest, when[t], k, degraded, asked, own) for key, p, y, t, k in columns]
-        make = self.answers.Numbered
-        return [
-            make(i, key, p, words[y], *rest, when[t], k, degraded, asked, f"{own}-{i}")
-            for i, (key, p, y, t, k) in zip(rows.places, columns, strict=True)
-        ]
+            return list(map(self.answers.Answer, *columns))
+        return list(map(self.answers.Numbered, rows.places, *columns))
 
     def _record(self, rows: Rows, part: Part, call: Call) -> None:
         if self.recorder is None:

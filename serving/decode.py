@@ -23,8 +23,7 @@ class Decoder:
     def __init__(self, schema: Schema, max_rows: int) -> None:
         self.schema, self.max_rows = schema, max_rows
         self.key, self.names = schema.key, schema.names
-        self._one = schema.Predict.__pydantic_validator__.validate_json
-        self._many = schema.Fast.__pydantic_validator__.validate_json
+        self._one, self._many = schema.one.validate_json, schema.many.validate_json
 
     def one(self, body: bytes) -> Rows:
         """A single prediction's row.
@@ -33,11 +32,10 @@ class Decoder:
             Malformed, NotAccepted: with every problem.
         """
         try:
-            row = self._one(body).__dict__
+            row = self._one(body)
         except ValidationError:
             return self.accept([_parse(body)], single=True)
-        attributes = row["attributes"].__dict__
-        return Rows([row[self.key]], tuple([attributes[name]] for name in self.names))
+        return self._transposed([row], None, ())
 
     def many(self, body: bytes) -> Rows:
         """A bulk request's rows, those that were accepted, with the problems of the others.
@@ -49,14 +47,13 @@ class Decoder:
             asked = self._many(body)
         except ValidationError:
             return self.accept(self._listed(_parse(body)))
-        if (asked.rows is None) == (asked.columns is None):
+        if len(asked) != 1:
             raise NotAccepted('a bulk request is {"rows": [...]} or {"columns": {...}}')
-        if asked.rows is not None:
-            self._count(len(asked.rows))
-            return self._transposed([row.__dict__ for row in asked.rows], range(len(asked.rows)), ())
-        given = asked.columns.__dict__
-        columns = tuple(given["attributes"].__dict__[name] for name in self.names) if self.names else ()
-        keys = given[self.key]
+        if "rows" in asked:
+            self._count(len(asked["rows"]))
+            return self._transposed(asked["rows"], range(len(asked["rows"])), ())
+        keys = asked["columns"][self.key]
+        columns = tuple(asked["columns"]["attributes"][name] for name in self.names)
         if any(len(column) != len(keys) for column in columns):
             return self.accept(self._listed(_parse(body)))
         self._count(len(keys))
@@ -75,7 +72,7 @@ class Decoder:
         errors: list[dict[str, Any]] = []
         for place, given in enumerate(rows):
             try:
-                accepted.append(self.schema.Predict.model_validate(given).__dict__)
+                accepted.append(self.schema.Predict.model_validate(given).model_dump())
                 places.append(place)
             except ValidationError as error:
                 errors.append({"row": place, "problems": problems(error, self.schema.money)})
@@ -88,7 +85,7 @@ class Decoder:
     def _transposed(
         self, rows: Sequence[Mapping[str, Any]], places: Sequence[int] | None, errors: Sequence[dict[str, Any]]
     ) -> Rows:
-        attributes = [row["attributes"].__dict__ for row in rows] if self.names else []
+        attributes = [row["attributes"] for row in rows] if self.names else []
         columns = tuple([given[name] for given in attributes] for name in self.names)
         return Rows([row[self.key] for row in rows], columns, places, errors)
 

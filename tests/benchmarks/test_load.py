@@ -16,7 +16,9 @@ from benchmarks.load import Run, percentiles
 from benchmarks.load_http import Http
 from benchmarks.plan import Phase, Plan, Request, Result
 from benchmarks.usecases.twenty import NAMES, USECASE
+from serving.decode import Decoder
 from serving.proto import Protocol
+from serving.schema import Schema
 
 Answering = Callable[[int, bytes, asyncio.StreamWriter], Awaitable[None]]
 """Called with the request's number, its body and where the answer goes."""
@@ -215,10 +217,8 @@ def test_percentiles_are_in_milliseconds() -> None:
 
 
 def test_the_use_case_of_the_benchmarks_can_be_served() -> None:
-    from serving.schema import Schema
-
     row = {"customer_id": "c", "attributes": dict.fromkeys(NAMES, 0.5)}
-    schema = Schema(USECASE)
-    assert schema.Predict.model_validate(row).model_dump() == row
     lists = {"customer_id": ["c"], "attributes": {name: [0.5] for name in NAMES}}
-    assert schema.Fast.model_validate({"columns": lists}).columns.attributes.x19 == [0.5]
+    decoder = Decoder(Schema(USECASE), 10)
+    for body in ({"rows": [row]}, {"columns": lists}):
+        assert decoder.many(json.dumps(body).encode()).columns == ([0.5],) * 20

@@ -109,6 +109,14 @@ def test_trees_agree_with_xgboosts_own_prediction(boosted: Boosted) -> None:
     np.testing.assert_allclose(boosted.margin(values), own, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 1_000])
+def test_trees_answer_what_xgboosts_method_answers_to_the_last_bit(rows: int, boosted: Boosted) -> None:
+    values = matrix(rows)
+    values[::7, 0] = np.nan
+    own = boosted.booster.inplace_predict(values, predict_type="margin")
+    assert boosted.margin(values).tobytes() == own.astype(np.float64).tobytes()
+
+
 numbers = st.floats(-1e150, 1e150, allow_nan=False)
 
 

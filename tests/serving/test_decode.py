@@ -74,8 +74,31 @@ good: dict[str, st.SearchStrategy[Any]] = {
     "level": st.sampled_from(["low", "high"]),
     "maybe_level": st.sampled_from([None, "a", "b"]),
 }
-odd = st.sampled_from(
-    [None, True, 0, 1, 8, -1, 1.0, 1.5, -0.5, 2**53, -(2**53), 2**63, 2**70, "", "1", "low", "a", "c", [], {}, [1], 1e308]
+odd: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        1,
+        8,
+        -1,
+        1.0,
+        1.5,
+        -0.5,
+        2**53,
+        -(2**53),
+        2**63,
+        2**70,
+        1e308,
+        "",
+        "1",
+        "low",
+        "a",
+        "c",
+        [],
+        {},
+        [1],
+    ]
 )
 keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128)
 
@@ -88,7 +111,7 @@ def asked(draw: st.DrawFn) -> list[dict[str, Any]]:
         for _ in range(draw(st.integers(1, 5)))
     ]
     for _ in range(draw(st.integers(0, 2))):
-        row = draw(st.sampled_from(rows))
+        row: Any = draw(st.sampled_from(rows))
         row["attributes"][draw(st.sampled_from(sorted(good)))] = draw(odd)
     if draw(st.integers(0, 9)) == 0:
         draw(st.sampled_from(rows))["who"] = draw(odd | st.just("a\nb"))
