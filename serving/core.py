@@ -17,6 +17,7 @@ import numpy as np
 
 from features import clock
 from features.contract import array
+from features.featureset import FeatureSet
 from model import gate
 from model.gate import GateRefused, Loaded
 from model.predictions import Entry, Header
@@ -92,6 +93,8 @@ class Core:
         except GateRefused as refusal:
             self.refused = [str(refusal)]
             log.error("gate: %s", refusal)
+        given = _given(usecase.features)
+        self._own = [place for place, name in enumerate(usecase.features.columns) if name not in given]
         self.recorder = self._recorder(self.loaded) if record and self.loaded else None
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
@@ -204,6 +207,7 @@ class Core:
             aggregates=[aggregate.name for aggregate in aggregates],
             floats=[aggregate.name for aggregate in aggregates if aggregate.function in ("min", "max")],
             features=list(self.usecase.features.columns),
+            given=_given(self.usecase.features),
             pod=socket.gethostname(),
         )
         home = self.settings.home / self.usecase.name
@@ -273,7 +277,7 @@ class Core:
                 places=None if rows.places is None else list(rows.places),
                 attributes=dict(zip(self.schema.names, rows.columns, strict=True)),
                 aggregates=part.batch.cells[here].tobytes(),
-                features=scores.matrix[here].tobytes(),
+                features=scores.matrix[here, self._own].tobytes() if self._own else b"",
                 margin=scores.margin[here].tobytes(),
                 probability=scores.probability[here].tobytes(),
                 positive=scores.positive[here].tobytes(),
@@ -283,6 +287,18 @@ class Core:
                 degraded=found.degraded,
             )
         )
+
+
+def _given(features: FeatureSet) -> dict[str, tuple[str, str | None]]:
+    """The matrix's columns that say an attribute or an aggregate again: which, and for a category which level."""
+    plain = {*features.fields, *(aggregate.name for aggregate in features.aggregates)}
+    given: dict[str, tuple[str, str | None]] = {}
+    for name in features.inputs:
+        if name in features.fields and features.fields[name].kind == "category":
+            given |= {f"{name}={level}": (name, level) for level in features.fields[name].levels}
+        elif name in plain:
+            given[name] = (name, None)
+    return given
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,7 +1,7 @@
 """From a request's bytes to accepted rows, or to every problem of every row.
 
-What is right is read in one pass, by pydantic's own JSON reader. Only when that refuses is the request read again, row
-by row, to say what is wrong with each: so problems cost time, and answers do not.
+What is right is read in one pass (`serving.quick`). Only when that refuses is the request read again by the contract,
+row by row, to say what is wrong with each: so problems cost time, and answers do not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from serving.errors import Malformed, NotAccepted, TooLarge
+from serving.quick import Quick
 from serving.rows import Rows
 from serving.schema import Schema, problems
 
@@ -23,7 +24,7 @@ class Decoder:
     def __init__(self, schema: Schema, max_rows: int) -> None:
         self.schema, self.max_rows = schema, max_rows
         self.key, self.names = schema.key, schema.names
-        self._one, self._many = schema.one.validate_json, schema.many.validate_json
+        self.quick = Quick(schema.key, schema.fields)
 
     def one(self, body: bytes) -> Rows:
         """A single prediction's row.
@@ -32,10 +33,9 @@ class Decoder:
             Malformed, NotAccepted: with every problem.
         """
         try:
-            row = self._one(body)
-        except ValidationError:
+            return Rows(*self.quick.one(body))
+        except ValueError:
             return self.accept([_parse(body)], single=True)
-        return self._transposed([row], None, ())
 
     def many(self, body: bytes) -> Rows:
         """A bulk request's rows, those that were accepted, with the problems of the others.
@@ -44,17 +44,8 @@ class Decoder:
             Malformed, NotAccepted, TooLarge: if the request as a whole is wrong, or none of its rows was accepted.
         """
         try:
-            asked = self._many(body)
-        except ValidationError:
-            return self.accept(self._listed(_parse(body)))
-        if len(asked) != 1:
-            raise NotAccepted('a bulk request is {"rows": [...]} or {"columns": {...}}')
-        if "rows" in asked:
-            self._count(len(asked["rows"]))
-            return self._transposed(asked["rows"], range(len(asked["rows"])), ())
-        keys = asked["columns"][self.key]
-        columns = tuple(asked["columns"]["attributes"][name] for name in self.names)
-        if any(len(column) != len(keys) for column in columns):
+            keys, columns = self.quick.many(body)
+        except ValueError:
             return self.accept(self._listed(_parse(body)))
         self._count(len(keys))
         return Rows(keys, columns, range(len(keys)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, NotRequired, cast
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from features.contract import INTEGERS, SAFE_INTEGER, Contract, Key
+from features.contract import Contract, Key
 from features.contract import columns as columns_of
 from usecases import UseCase
 
@@ -33,13 +32,13 @@ class RowErrors(BaseModel):
 class Schema:
     """The models of one use case. `Predict` is a row; `Bulk` is rows or columns; `Answer` and `Answers` come back.
 
-    `one` and `many` read the JSON of a request that has no problem, in one pass. `names` are the attributes, in the
-    contract's order.
+    `fields` are the attributes' columns, in the contract's order, and `names` their names.
     """
 
     def __init__(self, usecase: UseCase) -> None:
         key, attributes = usecase.key, usecase.features.attributes
-        self.key, self.names = key, tuple(usecase.features.fields)
+        self.key, self.fields = key, tuple(usecase.features.fields.values())
+        self.names = tuple(field.name for field in self.fields)
         own = columns_of(attributes) if attributes else ()
         self.money = frozenset(column.name for column in own if column.kind == "money")
         none = create_model("Attributes", __base__=Contract)
@@ -60,7 +59,6 @@ class Schema:
             "columns": (by_column | None, Field(None, description="The same by column, all equally long.")),
         }
         self.Bulk: type[BaseModel] = create_model("Bulk", __config__=_STRICT, **either)
-        self.one, self.many = _fast(key, attributes or none)
         answer: dict[str, Any] = {
             key: (str, Field()),
             "probability": (float, Field(ge=0, le=1, description=f"Of: {usecase.title}.")),
@@ -87,36 +85,9 @@ class Schema:
         self.Answers: type[BaseModel] = create_model("Answers", **several)
 
 
-def _fast(key: str, attributes: type[Contract]) -> tuple[Any, Any]:
-    """`Predict` and `Bulk` read to plain dicts, with what the contract asks of its fields in pydantic's own types."""
-    kinds = {column.name: column.kind for column in columns_of(attributes)}
-    types: dict[str, Any] = {}
-    for name, field in attributes.model_fields.items():
-        safe = [Field(ge=-SAFE_INTEGER, le=SAFE_INTEGER)] if kinds[name] in INTEGERS else []  # as `Contract` says
-        marks = [*field.metadata, *safe]
-        types[name] = Annotated[(field.annotation, *marks)] if marks else field.annotation
-    own, lists = _dict(types), _dict({name: _list(one) for name, one in types.items()})
-    row = _dict({key: Key, "attributes": own if types else _optional(own)})
-    columns = _dict({key: _list(Key), "attributes": lists if types else _optional(lists)})
-    either = _dict({"rows": _optional(_list(row)), "columns": _optional(columns)})
-    return TypeAdapter(row).validator, TypeAdapter(either).validator
-
-
-def _dict(types: dict[str, Any]) -> Any:
-    """A dict with just those keys, made at run time."""
-    made = cast(Any, TypedDict)("Fast", types)
-    made.__pydantic_config__ = _STRICT
-    return made
-
-
 def _list(one: Any) -> Any:
     """`list[one]` of a type made at run time."""
     return list[one]
-
-
-def _optional(one: Any) -> Any:
-    """A key of `_dict` that may be left out."""
-    return NotRequired[one]
 
 
 def problems(error: ValidationError, money: frozenset[str]) -> list[dict[str, Any]]:

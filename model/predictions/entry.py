@@ -18,8 +18,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The n answers of one request. Fields are encoded by position: a new one goes to the end and has a default.
 
     Arrays are bytes, row after row, little-endian: `aggregates` n x a cells of 8 bytes (int64, or float64 for a min or
-    a max, as `Lookup` has them), `features` n x p float64 (the model's matrix), `margin` and `probability` n float64,
-    `positive` and `known` n bytes of 0 or 1. Times are microseconds.
+    a max, as `Lookup` has them), `features` n x p float64 (the model's matrix but for `Header.given`), `margin` and
+    `probability` n float64, `positive` and `known` n bytes of 0 or 1. Times are microseconds.
     """
 
     id: str
@@ -74,6 +74,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     floats: list[str]
     features: list[str]
     """Names of the matrix's columns."""
+    given: dict[str, tuple[str, str | None]] = {}
+    """Columns that are not in `Entry.features`, as they say again what the entry holds: of which attribute or aggregate
+    each is the number, or whether it is that level."""
     pod: str
 
 
@@ -115,7 +118,8 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
     cells = np.frombuffer(entry.aggregates, "<i8").reshape(n, len(header.aggregates))
     floats = cells.view("<f8")
     columns = [(floats if name in header.floats else cells)[:, i].tolist() for i, name in enumerate(header.aggregates)]
-    matrix = np.frombuffer(entry.features, "<f8").reshape(n, len(header.features)).tolist()
+    stored = [name for name in header.features if name not in header.given]
+    matrix = np.frombuffer(entry.features, "<f8").reshape(n, len(stored)).tolist()
     rows = zip(
         entry.ids(),
         entry.keys,
@@ -129,7 +133,7 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
         zip(*entry.attributes.values(), strict=True) if entry.attributes else [()] * n,
         strict=True,
     )
-    for id_, key, aggregates, features, margin, probability, positive, known, as_of, attributes in rows:
+    for id_, key, aggregates, own, margin, probability, positive, known, as_of, attributes in rows:
         yield Prediction(
             prediction_id=id_,
             request_id=entry.request_id,
@@ -148,12 +152,24 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
             decision=header.labels[1 if positive else 0],
             threshold=header.threshold,
             margin=margin,
-            attributes=dict(zip(entry.attributes, attributes, strict=True)),
-            aggregates=dict(zip(header.aggregates, aggregates, strict=True)),
-            features=dict(zip(header.features, features, strict=True)),
+            attributes=(said := dict(zip(entry.attributes, attributes, strict=True))),
+            aggregates=(read := dict(zip(header.aggregates, aggregates, strict=True))),
+            features=_features(header, said | read, dict(zip(stored, own, strict=True))),
             batch=None if entry.batch < 0 else entry.batch,
             latency_us=entry.latency,
         )
+
+
+def _features(header: Header, given: Mapping[str, Plain], own: Mapping[str, float]) -> dict[str, float]:
+    """All columns of the matrix, in its order."""
+
+    def said(field: str, level: str | None) -> float:
+        value = given[field]
+        if level is not None:
+            return float(value == level)
+        return math.nan if value is None else float(value)
+
+    return {name: said(*header.given[name]) if name in header.given else own[name] for name in header.features}
 
 
 def exact(values: Mapping[str, Plain]) -> dict[str, Any]:
