@@ -116,7 +116,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10 s instead of a minute")
-    parser.add_argument("--rows", type=int, default=100, help="rows a request")
+    parser.add_argument("--rows", type=int, default=400, help="rows a request")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.parse_args()
     out = Out(asked.json)

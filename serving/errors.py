@@ -44,10 +44,12 @@ class RequestError(Exception):
         return cls.title.lower().replace(" ", "-")
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The problem as RFC 9457 says it, with `problems` and the request's id beside."""
+        """The problem as RFC 9457 says it; beside it `problems`, the request's id, and `retry_after`, since clients may
+        not show headers."""
         kind = f"urn:holdfast:problem:{self.outcome()}"
         plain = {"type": kind, "title": self.title, "status": self.status, "detail": self.detail}
-        return {**plain, "problems": self.problems, "request_id": request_id}
+        again = {} if self.retry_after is None else {"retry_after": self.retry_after}
+        return {**plain, "problems": self.problems, "request_id": request_id, **again}
 
 
 class Malformed(RequestError):

@@ -131,9 +131,7 @@ class Front:
             raise WrongMethod(f"{call.route} takes {method}, not {scope['method']}")
         if method == "GET":
             return await handler(call, b"")
-        media = given.get(b"content-type", JSON).partition(b";")[0].strip().lower()
-        if media != JSON:
-            raise WrongMedia(f"the body is {media[:100].decode('latin-1')!r}; send application/json")
+        _read_as_json(given)
         core = self._core()
         core.runner.admit(1)  # refused before the body is read, where it would be refused behind it
         body = await self._body(receive, given.get(b"content-length", b""))
@@ -225,6 +223,23 @@ class Front:
                 return bytes(body)
             message = await receive()
             body += message.get("body", b"")
+
+
+def _read_as_json(given: dict[bytes, bytes]) -> None:
+    """Raises WrongMedia where the headers say that the body is anything but plain JSON in UTF-8."""
+    media, _, parameters = given.get(b"content-type", JSON).lower().partition(b";")
+    if media.strip() != JSON:
+        raise WrongMedia(f"the body is {_shown(media)}; send application/json")
+    charset = parameters.partition(b"charset=")[2].partition(b";")[0].strip(b' "')
+    if charset not in (b"", b"utf-8", b"us-ascii"):
+        raise WrongMedia(f"the body's charset is {_shown(charset)}; send UTF-8")
+    encoding = given.get(b"content-encoding", b"identity").lower()
+    if encoding != b"identity":
+        raise WrongMedia(f"the body's content-encoding is {_shown(encoding)}; send it as it is")
+
+
+def _shown(header: bytes) -> str:
+    return repr(header[:100].decode("latin-1"))
 
 
 async def _watch(receive: Receive, task: asyncio.Task[Any] | None) -> None:

@@ -45,6 +45,9 @@ class ProblemDetails(BaseModel):
         description="Every single reason: of a row, of the rows of a bulk request, or of the service; may be empty."
     )
     request_id: str = Field(description="The request's `x-request-id`, or else ours.")
+    retry_after: int | None = Field(
+        None, description="Seconds after which to ask again, as in `Retry-After`; not there where that cannot help."
+    )
 
 
 class Ready(BaseModel):

@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cli.parity import requests
 from cli.workspace import Workspace
+from features import clock
 from features.store.base import Spine
+from model.predictions.reading import open_log
 from training.dataset import frame
 
 
@@ -194,9 +197,93 @@ def test_only_json_is_read(media: str, cdnow_http: httpx.Client) -> None:
     assert answer.status_code == 415
 
 
-def test_other_methods_and_paths_are_4xx(cdnow_http: httpx.Client) -> None:
-    assert cdnow_http.get("/v1/predict").status_code == 405
-    assert cdnow_http.post("/v1/nothing", json={}).status_code == 404
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("content-type", "application/json; charset=UTF-8", 200),
+        ("content-type", 'application/json;charset="us-ascii"; v=1', 200),
+        ("content-type", "application/json; charset=utf-16", 415),
+        ("content-encoding", "gzip", 415),
+        ("content-encoding", "identity", 200),
+    ],
+)
+def test_json_is_read_plain_and_in_utf_8(header: str, value: str, status: int, cdnow_http: httpx.Client) -> None:
+    headers = {"content-type": "application/json", header: value}
+    answer = cdnow_http.post("/v1/predict", content=b'{"customer_id":"1"}', headers=headers)
+    assert answer.status_code == status
+    assert status == 200 or value.rpartition("=")[2].encode() in answer.content
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/predict", 405), ("POST", "/readyz", 405), ("POST", "/v1/nothing", 404), ("GET", "/V1/predict", 404)],
+)
+def test_other_methods_and_paths_are_problems(method: str, path: str, status: int, cdnow_http: httpx.Client) -> None:
+    answer = cdnow_http.request(method, path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_trace_goes_on_and_one_begins_where_there_is_none(cdnow_http: httpx.Client) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+    def sent(given: str) -> list[str]:
+        return str(cdnow_http.get("/livez", headers={"traceparent": given}).headers["traceparent"]).split("-")
+
+    version, same, own, flags = sent(f"00-{trace}-{span}-01")
+    assert (version, same, flags) == ("00", trace, "01")
+    assert own != span
+    for odd in ("", "00-" + "0" * 32 + f"-{span}-01", f"ff-{trace}-{span}-01", f"00-{trace}-{span}", "x"):
+        _, new, own, flags = sent(odd)
+        assert (len(new), len(own), flags) == (32, 16, "00")
+        assert new not in (trace, "0" * 32)
+
+
+def test_what_is_live_is_told_in_full(cdnow: Workspace, cdnow_http: httpx.Client) -> None:
+    (live,) = cdnow_http.get("/v1/models").json()["models"]
+    answer = cdnow_http.post("/v1/predict", json={"customer_id": "1"}).json()
+    assert live["name"] == answer["model"] == cdnow.champion()
+    assert live["fingerprint"] == answer["fingerprint"] == live["manifest"]["fingerprint"]
+    assert live["decision"]["threshold"] == answer["threshold"]
+    assert repr(answer["threshold"]) in live["decision"]["rule"]
+    assert "golden rows agree" in live["proof"]
+
+
+def test_a_prediction_is_in_the_log_when_its_answer_is_there(cdnow: Workspace, cdnow_http: httpx.Client) -> None:
+    answer = cdnow_http.post("/v1/predict", json={"customer_id": "7"}).json()
+    (one,) = open_log(None, cdnow.home, "cdnow").find(answer["prediction_id"])
+    assert (one.key, one.probability, one.decision) == ("7", answer["probability"], answer["decision"])
+    assert (one.route, one.known, one.batch) == ("/v1/predict", True, len(cdnow.events.batches()))
+    assert one.features["orders"] == one.aggregates["orders"] > 0
+    assert one.features["recency_days"] == (one.request_time - one.aggregates["last_order_at"]) / clock.DAY
+
+
+def test_requests_are_counted_by_route_and_outcome_and_unknown_paths_as_one(cdnow_http: httpx.Client) -> None:
+    def counts() -> dict[tuple[str, str], float]:
+        families = text_string_to_metric_families(cdnow_http.get("/metrics").text)
+        return {
+            (sample.labels["route"], sample.labels["outcome"]): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "holdfast_requests_total"
+        }
+
+    before = counts()
+    for path in ("/a", "/b", "/v1/predict/c"):
+        cdnow_http.post(path, json={})
+    cdnow_http.post("/v1/predict", json={"customer_id": "1"})
+    cdnow_http.post("/v1/predict", json={"customer_id": 1})
+    cdnow_http.post("/v1/predict/bulk", json={"rows": [{"customer_id": "1"}, {}]})
+    after = counts()
+    grown = {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
+    assert grown == {
+        ("other", "not-found"): 3,
+        ("/v1/predict", "ok"): 1,
+        ("/v1/predict", "not-what-the-contract-asks-for"): 1,
+        ("/v1/predict/bulk", "partial"): 1,
+        ("/metrics", "ok"): 1,
+    }
 
 
 def test_a_request_keeps_its_id(cdnow_http: httpx.Client) -> None:
