@@ -82,3 +82,35 @@ def thorough() -> tuple[str, bool]:
     environ = {**os.environ, "THOROUGH": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # our own
     return done.stdout.strip().splitlines()[-1], done.returncode == 0
+
+
+def ledger(requests: int) -> tuple[str, bool]:
+    """The service's counters against its clients' books; the script fails where they differ."""
+    found = figures("ledger", "--requests", str(requests))
+    return f"{requests:,} requests over HTTP and gRPC, {len(found['books'])} counters agree", True
+
+
+def overload() -> tuple[str, bool]:
+    """Five times the capacity for a minute."""
+    found = figures("overload")
+    missed = [bar for bar, held in found["holds"].items() if not held]
+    after = f"{found['after'][2]:.2f} of the throughput 2 s after"
+    told = f"{found['in_time']:.2%} of {found['answers'].get('200', 0):,} accepted in time, {after}"
+    return "; ".join([told, *missed]), not missed
+
+
+def serving() -> tuple[str, bool]:
+    """The real service against what users would pick instead."""
+    found = figures("serving")
+    one, columns = found["cases"]["1 row, 16 clients"], found["cases"]["1,000 rows as columns"]["holdfast"]
+    grpc = found["cases"]["gRPC, 1 row, 16 clients"]
+    best, best_grpc = (min(case[name]["cpu_us"] for name in ("mlserver", "mlserver-batching")) for case in (one, grpc))
+    ours, p99 = one["holdfast"]["cpu_us"], one["holdfast"]["p99"] / one["lean"]["p99"]
+    told = (
+        f"{ours / best:.2f}x MLServer, {ours / one['article']['cpu_us']:.2f}x the article, p99 {p99:.1f}x lean; gRPC "
+        f"{grpc['holdfast']['cpu_us'] / best_grpc:.2f}x; columns {columns['of_bare']:.2f} of bare; "
+        f"lone after a burst {found['burst']['holdfast']['ratio']:.2f}x"
+    )
+    holds = ours <= 0.8 * best and ours <= 0.35 * one["article"]["cpu_us"] and p99 <= 3
+    holds = holds and grpc["holdfast"]["cpu_us"] <= 0.8 * best_grpc and columns["of_bare"] >= 0.5
+    return told, holds and found["burst"]["holdfast"]["ratio"] <= 1.2
