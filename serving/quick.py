@@ -99,7 +99,8 @@ def _type(field: Column) -> Any:
 
 def _row(key: str, keys: Any, types: dict[str, Any]) -> Any:
     attributes = msgspec.defstruct("Attributes", list(types.items()), forbid_unknown_fields=True, gc=False)
-    fields = [(key, keys), ("attributes", attributes) if types else ("attributes", attributes, attributes())]
+    default = () if types else (msgspec.field(default_factory=attributes),)
+    fields = [(key, keys), ("attributes", attributes, *default)]
     return msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
+import usecases
 from features.contract import SAFE_INTEGER, Blank, Contract, Key, Money, Timestamp
 from features.featureset import FeatureSet
 from features.source import Source
@@ -162,6 +163,19 @@ def test_rows_that_are_right_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert [rows.columns for rows in read] == [read[0].columns] * 3
     assert read[0].columns[8] == [0.5]
     assert [rows.places for rows in read] == [None, range(1), range(1)]
+
+
+@pytest.mark.parametrize("attributes", [{}, {"attributes": {}}, {"attributes": {"x": [1]}}, {"attributes": None}])
+@pytest.mark.parametrize("key", ["1", "\x7f", "", "k" * 129, 1])
+def test_a_request_of_a_use_case_without_attributes(key: Any, attributes: dict[str, Any]) -> None:
+    decoder = Decoder(Schema(usecases.load("cdnow")), MOST)
+    row = {"customer_id": key, **attributes}
+    right = told(decoder.accept, [row])
+    assert told(decoder.many, json.dumps({"rows": [row]}).encode()) == right
+    assert told(decoder.one, json.dumps(row).encode()) == told(lambda one: decoder.accept([one], single=True), row)
+    columns = {"columns": {"customer_id": [key], **attributes}}
+    if not attributes.get("attributes"):
+        assert told(decoder.many, json.dumps(columns).encode())[0] == right[0]
 
 
 @pytest.mark.parametrize("form", ["rows", "columns"])

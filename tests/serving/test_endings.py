@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ import grpc
 import httpx
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks import servers
 from cli.server import Server, serve
 from cli.workspace import Workspace
 from features.store.base import StoreError
@@ -157,3 +160,37 @@ def test_a_server_told_to_end_answers_all_it_has_accepted(sink: str, cdnow: Work
     assert set(counted) == set(load.answered)
     assert set(counted.values()) == {1}
     assert {name[0] for name in counted} == {"h", "g"}
+
+
+def test_answers_go_on_while_postgresql_is_away_and_all_are_recorded_when_it_is_back(
+    cdnow: Workspace, tmp_path: Path
+) -> None:
+    with servers.postgresql() as database:
+        environ = {"HOLDFAST_PREDICTIONS_URL": database.url, "HOLDFAST_HOME": str(copied(cdnow, tmp_path))}
+        with serve(environ, log=tmp_path / "serve.log") as server:
+            with loaded(server, cdnow) as load:
+                until(lambda: len(recorded(database.url, cdnow.home)) > 100)
+                database.stop()
+                before = len(load.answered)
+                until(lambda: len(load.answered) > before + 1_000)
+                assert httpx.get(f"{server.url}/readyz").status_code == 200
+                database.start()
+                before = len(load.answered)
+                until(lambda: len(load.answered) > before + 100)
+            until(lambda: set(recorded(database.url, cdnow.home)) >= set(load.answered))
+            dropped = [
+                sample.value
+                for family in text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+                for sample in family.samples
+                if sample.name == "holdfast_log_dropped_total"
+            ]
+        counted = recorded(database.url, cdnow.home)
+    assert not load.refused
+    assert set(counted.values()) == {1}
+    assert set(dropped) == {0}
+
+
+def copied(workspace: Workspace, to: Path) -> Path:
+    """A home with the use case's online rows, so that no other server's spool is beside."""
+    shutil.copytree(workspace.home, to / "var" / workspace.usecase.name, ignore=shutil.ignore_patterns("predictions"))
+    return to / "var"
