@@ -2,7 +2,7 @@
 
 A setting is an environment variable `HOLDFAST_<NAME>`; `holdfast settings` prints them with their values. Variables
 that are no setting are left alone: Kubernetes puts `HOLDFAST_PORT` and the like into every pod beside a Service
-called `holdfast`.
+called `holdfast`, and `HOLDFAST_GRPC_PORT=tcp://...` beside one called `holdfast-grpc`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ PINNED = {
     "BENTOML_DO_NOT_TRACK": "True",  # no usage reports
 }
 """What must stand in the environment before numpy, XGBoost or BentoML is imported; a value already set stays."""
+
+
+_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 class HoldfastError(Exception):
@@ -128,6 +131,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     for name in Settings.model_fields:
         variable = PREFIX + name.upper()
         value, path = environ.get(variable), environ.get(f"{variable}_FILE")
+        if value and _LINK.match(value) and name.endswith("_port"):
+            value = None  # Kubernetes' word about a Service called holdfast-grpc, not a user's
         if value and path:
             raise SettingsError(f"{variable} and {variable}_FILE are both set; which one is meant?")
         if path:

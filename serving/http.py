@@ -21,10 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving import metrics
 from serving.answers import encode
 from serving.call import Call
-from serving.core import Core
+from serving.core import Core, Told
 from serving.errors import Failed, NotFound, NotReady, RequestError, TooLarge, WrongMedia, WrongMethod
 from serving.logs import Access
 from serving.openapi import PAGE
+from serving.rows import Rows
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
@@ -150,24 +151,19 @@ class Front:
                 one.cancel()
 
     async def _predict(self, call: Call, body: bytes) -> Answer:
-        core, started = self._core(), perf_counter()
-        rows = core.decoder.one(body)
-        metrics.stage["decode"](perf_counter() - started)
-        told = await core.predict(rows, call)
-        started = perf_counter()
-        answer = encode(told.answers[0])
-        metrics.stage["encode"](perf_counter() - started)
-        return "ok", JSON, answer
+        told = await self._told(call, self._core().decoder.one, body)
+        return "ok", JSON, _encoded(told.answers[0])
 
     async def _bulk(self, call: Call, body: bytes) -> Answer:
-        core, started = self._core(), perf_counter()
-        rows = core.decoder.many(body)
-        metrics.stage["decode"](perf_counter() - started)
-        told = await core.predict(rows, call)
-        started = perf_counter()
-        answer = encode({"predictions": told.answers, "errors": told.errors})
-        metrics.stage["encode"](perf_counter() - started)
+        told = await self._told(call, self._core().decoder.many, body)
+        answer = _encoded({"predictions": told.answers, "errors": told.errors})
         return "partial" if told.errors else "ok", JSON, answer
+
+    async def _told(self, call: Call, read: Callable[[bytes], Rows], body: bytes) -> Told:
+        started = perf_counter()
+        rows = read(body)
+        metrics.stage["decode"](perf_counter() - started)
+        return await self._core().predict(rows, call)
 
     async def _models(self, _: Call, __: bytes) -> Answer:
         return "ok", JSON, _json(self._core().models())
@@ -223,6 +219,13 @@ class Front:
                 return bytes(body)
             message = await receive()
             body += message.get("body", b"")
+
+
+def _encoded(answer: Any) -> bytes:
+    started = perf_counter()
+    body = encode(answer)
+    metrics.stage["encode"](perf_counter() - started)
+    return body
 
 
 def _read_as_json(given: dict[bytes, bytes]) -> None:

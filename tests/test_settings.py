@@ -16,7 +16,9 @@ def test_defaults_and_given_values() -> None:
 
 
 def test_what_kubernetes_puts_beside_a_service_called_holdfast_is_left_alone() -> None:
-    assert load({"HOLDFAST_PORT": "tcp://10.0.0.1:3000", "HOLDFAST_SERVICE_HOST": "10.0.0.1"}) == Settings()
+    links = {"HOLDFAST_GRPC_PORT": "tcp://10.0.0.1:3001", "HOLDFAST_METRICS_PORT": "tcp://10.0.0.1:3002"}
+    loaded = load({"HOLDFAST_PORT": "tcp://10.0.0.1:3000", "HOLDFAST_SERVICE_HOST": "10.0.0.1", **links})
+    assert (loaded, loaded.model_fields_set) == (Settings(), set())
 
 
 def test_a_value_from_a_file(tmp_path: Path) -> None:
