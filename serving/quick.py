@@ -66,7 +66,9 @@ class Quick:
         return self._checked(keys, columns)
 
     def _rows(self, rows: Sequence[Any]) -> Read:
-        keys, attributes = map(list, zip(*map(astuple, rows), strict=True)) if rows else ([], [])
+        if not rows:
+            raise ValueError("no rows")
+        keys, attributes = map(list, zip(*map(astuple, rows), strict=True))
         columns = tuple(map(list, zip(*map(astuple, attributes), strict=True))) if self._any else ()
         return self._checked(keys, columns)
 

@@ -187,6 +187,12 @@ def test_more_rows_than_the_limit_are_too_many(form: str) -> None:
         DECODER.many(json.dumps(body).encode())
 
 
+@pytest.mark.parametrize("body", [{"rows": []}, {"columns": by_column([])}, {"rows": [], "columns": {}}, {}])
+def test_nothing_asked_for_is_not_accepted(body: dict[str, Any]) -> None:
+    with pytest.raises(NotAccepted):
+        DECODER.many(json.dumps(body).encode())
+
+
 def test_columns_of_other_lengths_are_told() -> None:
     columns = {"who": ["x", "y"], "attributes": {name: [] for name in good}}
     with pytest.raises(NotAccepted, match="equally long"):
