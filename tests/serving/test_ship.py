@@ -33,12 +33,14 @@ WAIT = 60.0
 
 @pytest.fixture
 def table(postgresql: Server) -> Iterator[None]:
-    """No table yet; it goes with the test, and the server is up again."""
-    yield
-    if postgresql.process is None:
-        postgresql.start()
-    with psycopg.connect(postgresql.url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS holdfast_club CASCADE")
+    """No table yet, other tests may have left one; it goes with the test, and the server is up again."""
+    for moment in ("before", "after"):
+        if postgresql.process is None:
+            postgresql.start()
+        with psycopg.connect(postgresql.url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS holdfast_club CASCADE")
+        if moment == "before":
+            yield
 
 
 @contextmanager
