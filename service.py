@@ -14,6 +14,7 @@ holdfast_settings.pin_environment()  # numpy must find it
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # set by BentoML; one worker's metrics need no files
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, Registry
-from serving import logs
+from serving import logs, ports
 from serving.call import Call
 from serving.core import Core
 from serving.http import Front
@@ -60,6 +61,8 @@ try:
     REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
+    if sys.argv[1:2] == ["serve"]:  # the supervisor: it would start a worker that finds no port again and again
+        ports.check(SETTINGS)
 except holdfast_settings.HoldfastError as error:
     raise SystemExit(f"holdfast: {error}") from None
 SCHEMA = Schema(USECASE)

@@ -25,8 +25,12 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
     Raises:
         ServerError: if the port is taken, or the server does not come up.
     """
-    if in_use(port):
-        raise ServerError(f"port {port} is taken: stop what listens there, or choose another (`make run PORT=3005`)")
+    for own, what in ((port, "HTTP"), (port + 1, "gRPC"), (port + 2, "metrics")):
+        if in_use(own):
+            said = (
+                f"port {own} ({what}) is taken: stop what listens there, or choose three others (`make run PORT=3005`)"
+            )
+            raise ServerError(said)
     name, seconds = workspace.usecase.name, {}
 
     def timed(what: str, step: Callable[[], str]) -> None:
@@ -57,7 +61,8 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         if stay:
             try:
                 out.say(
-                    f"\nServing {name} at http://localhost:{port} (pages: /, OpenAPI: /docs.json). Ctrl-C stops it."
+                    f"\nServing {name} at http://localhost:{port} (pages: /, OpenAPI: /docs.json), gRPC on {port + 1}, "
+                    f"metrics on {port + 2}. Ctrl-C stops it."
                 )
                 sys.stdout.flush()
                 code = server.process.wait()

@@ -246,17 +246,19 @@ class Core:
     def _told(self, loaded: Loaded, rows: Rows, part: Part, call: Call) -> list[Any]:
         """The answers of a part."""
         scorer, found, scores, here = loaded.scorer, part.batch.found, part.batch.scores, slice(part.start, part.stop)
-        probability, as_of = scores.probability[here].tolist(), found.as_of[here].tolist()
+        probability, as_of = scores.probability[here].tolist(), found.as_of[here]
         positive, known = scores.positive[here].tolist(), found.known[here].tolist()
         words = (scorer.decision.negative, scorer.decision.positive)
         yes = sum(positive)
         self._counted[True].inc(yes)
         self._counted[False].inc(len(rows) - yes)
-        when = {t: clock.rfc3339(t) for t in set(as_of)}
+        when: Iterable[str] = repeat(clock.rfc3339(int(as_of[0])))
+        if (as_of != as_of[0]).any():
+            when = map(clock.rfc3339, as_of.tolist())
         rule = (scorer.decision.threshold, loaded.manifest.tag, loaded.manifest.fingerprint)
         ids = [call.id] if rows.places is None else [f"{call.id}-{place}" for place in rows.places]
         columns: list[Iterable[Any]] = [rows.keys, probability, map(words.__getitem__, positive), *map(repeat, rule)]
-        columns += [map(when.__getitem__, as_of), known, repeat(found.degraded), repeat(call.request_id), ids]
+        columns += [when, known, repeat(found.degraded), repeat(call.request_id), ids]
         if rows.places is None:
             return list(map(self.answers.Answer, *columns))
         return list(map(self.answers.Numbered, rows.places, *columns))

@@ -91,8 +91,8 @@ class Decoder:
         if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in ("rows", "columns"):
             raise NotAccepted('a bulk request is {"rows": [...]} or {"columns": {...}}')
         rows = given["rows"] if "rows" in given else _by_row(given["columns"])
-        if not isinstance(rows, list) or not rows:
-            raise NotAccepted("`rows` is a list of at least one row")
+        if not isinstance(rows, list):
+            raise NotAccepted("`rows` is a list of rows")
         return rows
 
 
@@ -105,6 +105,8 @@ def _by_row(given: Any) -> list[dict[str, Any]]:
     if not isinstance(attributes, dict) or not all(isinstance(v, list) for v in [*own.values(), *attributes.values()]):
         raise NotAccepted("`columns` is an object of lists, and its `attributes` too")
     lengths = {name: len(values) for name, values in {**own, **attributes}.items()}
+    if not lengths:
+        raise NotAccepted("`columns` holds no column: it has the key's and, under `attributes`, the contract's")
     if len(set(lengths.values())) != 1:
         raise NotAccepted(f"columns are equally long, not {lengths}")
     plain = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]

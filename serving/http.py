@@ -113,9 +113,13 @@ class Front:
             headers.append((b"retry-after", b"%d" % retry))
         if status == 405 and found is not None:
             headers.append((b"allow", found[0].encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        self._finish(call, outcome, status)
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        except (OSError, RuntimeError):  # what the loop says of a connection that was reset
+            outcome, status = "cancelled", 499
+        finally:
+            self._finish(call, outcome, status)
 
     async def _answer(
         self,

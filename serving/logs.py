@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from serving.call import Call
+from serving.errors import Failed
 from settings import Settings
 
 requests = logging.getLogger("holdfast.requests")
@@ -74,4 +75,5 @@ class Access:
             self._said += 1
             if self._unsaid:
                 told["unsaid"], self._unsaid = self._unsaid, 0
-        requests.info("%s %s %s", call.route, outcome, status, extra=told)
+        level = logging.ERROR if outcome == Failed.outcome() else logging.WARNING if problem else logging.INFO
+        requests.log(level, "%s %s %s", call.route, outcome, status, extra=told)

@@ -119,9 +119,10 @@ class Online:
         except StoreError as error:
             metrics.FAILURES.labels("unusable").inc()
             raise _refusal(error) from error
-        known = int(np.count_nonzero(lookup.known))
-        metrics.ROWS.labels("known").inc(known)
-        metrics.ROWS.labels("unknown").inc(len(keys) - known)
+        if self.events:
+            known = int(np.count_nonzero(lookup.known))
+            metrics.ROWS.labels("known").inc(known)
+            metrics.ROWS.labels("unknown").inc(len(keys) - known)
         if self.events and self.materialized:
             self._seen(int(lookup.as_of.min()))
         return Found(lookup.aggregates, lookup.known, lookup.as_of, lookup.batch)
@@ -182,6 +183,8 @@ class Online:
     def _lookup(self, store: OnlineStore, keys: Sequence[str], now: int) -> Lookup:
         if not self.materialized and not self._filled:
             self._inspect(store)
+        if not self.events:
+            return store.read(keys)
         with self._seconds.time():
             return store.read(keys) if self.materialized else store.compute(keys, now)
 

@@ -17,6 +17,7 @@ from prometheus_client import start_http_server
 
 from serving import metrics
 from serving.core import Core
+from serving.ports import taken
 from serving.rpc import Rpc
 from settings import Settings, SettingsError
 
@@ -76,27 +77,16 @@ class Process:
         self._metrics()
 
     async def _grpc(self) -> Rpc | None:
-        if self.settings.grpc_port == 0:
+        if self.settings.grpc_port == 0 or self._missing("grpc_port"):
             return None
         rpc = Rpc(self.core)
-        try:
-            port = await rpc.start()
-        except SettingsError as error:
-            self._taken("grpc_port", error)
-            return None
-        log.info("gRPC listens on %s:%d", self.settings.host, port)
+        log.info("gRPC listens on %s:%d", self.settings.host, await rpc.start())
         return rpc
 
     def _open_metrics(self) -> None:
-        port = self.settings.metrics_port
-        if port == 0:
+        if self.settings.metrics_port == 0 or self._missing("metrics_port"):
             return
-        try:
-            server, thread = start_http_server(port, self.settings.host)
-        except OSError as error:
-            said = f"HOLDFAST_METRICS_PORT={port}: {error.strerror}; choose another, or 0 for none"
-            self._taken("metrics_port", SettingsError(said))
-            return
+        server, thread = start_http_server(self.settings.metrics_port, self.settings.host)
 
         def close() -> None:
             server.shutdown()
@@ -105,11 +95,15 @@ class Process:
 
         self._metrics = close
 
-    def _taken(self, name: str, error: SettingsError) -> None:
-        """A port cannot be had: fatal where it was asked for, else told."""
+    def _missing(self, name: str) -> bool:
+        """Whether a port cannot be had: told for a default one, and fatal where it was asked for."""
+        said = taken(name, self.settings)
+        if said is None:
+            return False
         if name in self.settings.model_fields_set:
-            raise error
-        log.error("%s; going on without it", error)
+            raise SettingsError(said)
+        log.error("%s; going on without it", said)
+        return True
 
     async def _tick(self) -> None:
         while True:

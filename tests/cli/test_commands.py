@@ -214,7 +214,7 @@ def test_run_says_when_its_port_is_taken(homes: dict[str, str]) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         done = holdfast("run", "--no-stay", "--port", port, environ=homes, code=1)
-    assert f"port {port} is taken" in done.stderr
+    assert f"port {port} (HTTP) is taken" in done.stderr
 
 
 def test_demo_skew_tells_the_story(cdnow: Workspace) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.server import serve
+from cli.server import ServerError, serve
 from cli.workspace import ROOT, Workspace
 from model import store as model_store
+from tests.serving.outages import until
 from training.train import train
 
 
@@ -148,3 +152,32 @@ def test_the_log_is_free_of_request_bodies(cdnow_http: httpx.Client, tmp_path: P
         httpx.post(f"{server.url}/v1/predict", json={"customer_id": "secret-customer"})
     assert "secret-customer" not in (tmp_path / "serve.log").read_text()
     assert json.loads(cdnow_http.get("/readyz").text)["ready"] is True
+
+
+@pytest.mark.usefixtures("cdnow")
+@pytest.mark.parametrize("name", ["HOLDFAST_GRPC_PORT", "HOLDFAST_METRICS_PORT"])
+def test_a_port_that_was_asked_for_and_is_taken_ends_the_server_with_a_word(name: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ServerError) as told, serve({name: str(port)}, log=tmp_path / "serve.log"):
+            pytest.fail("it serves without its port")
+    said = str(told.value)
+    assert f"holdfast: {name}={port} on 127.0.0.1: Address already in use; choose another port" in said
+    assert "Traceback" not in said
+
+
+def test_a_client_that_resets_its_connection_is_counted_and_not_in_flight_for_ever(cdnow_http: httpx.Client) -> None:
+    def cancelled() -> float:
+        found = re.search(r'outcome="cancelled",route="/v1/predict"} (\S+)', cdnow_http.get("/metrics").text)
+        return float(found[1]) if found else 0.0
+
+    address = (cdnow_http.base_url.host, cdnow_http.base_url.port)
+    body = b'{"customer_id":"1"}'
+    request = b"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    before = cancelled()
+    for _ in range(100):
+        with socket.create_connection(address) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            client.sendall((request % len(body) + body) * 6 + (request % (len(body) + 9)) + body)
+    until(lambda: cancelled() > before)
+    until(lambda: 'holdfast_requests_in_flight{protocol="http"} 1.0' in cdnow_http.get("/metrics").text)
