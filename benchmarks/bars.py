@@ -90,6 +90,14 @@ def ledger(requests: int) -> tuple[str, bool]:
     return f"{requests:,} requests over HTTP and gRPC, {len(found['books'])} counters agree", True
 
 
+def away() -> tuple[str, bool]:
+    """PostgreSQL away for a minute under load; the script fails where an answer is neither recorded nor counted."""
+    found = figures("away")
+    whole, small = found["room for all"], found["too small"]
+    told = f"{whole['recorded']:,} of {whole['requests']:,} recorded; with a small spool {small['recorded']:,}"
+    return f"{told} + {small['dropped']:,} dropped = {small['requests']:,}", True
+
+
 def overload() -> tuple[str, bool]:
     """Five times the capacity for a minute."""
     found = figures("overload")

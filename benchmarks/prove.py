@@ -153,6 +153,7 @@ BARS = [
     Bar("server restarted", "nothing lost", lambda: bars.strikes("restart", "postgresql,redis", 10), quick=False),
     Bar("ledger, a tenth", "counters = the clients' books", lambda: bars.ledger(20_000)),
     Bar("ledger", "counters = the clients' books", lambda: bars.ledger(200_000), quick=False),
+    Bar("log's server away", "nothing lost, or counted", bars.away, quick=False),
     Bar("overload", "accepted keep their deadline, the rest 429/503", bars.overload, quick=False),
     Bar(
         "serving",
