@@ -90,7 +90,7 @@ class FeatureSet:
     def columns(self) -> tuple[str, ...]:
         """Names of the matrix's columns: a category becomes one column per level, `contract=One year`."""
         return tuple(
-            name if level is None else f"{name}={level}" for name in self.inputs for level in self._levels[name]
+            name if level is None else f"{name}={level}" for name in self.inputs for level in self.levels[name]
         )
 
     def evaluate(
@@ -123,7 +123,7 @@ class FeatureSet:
         column = 0
         for name in self.inputs:
             values = features[name]
-            for level in self._levels[name]:
+            for level in self.levels[name]:
                 matrix[:, column] = values if level is None else values == level
                 column += 1
         infinite = np.isinf(matrix)
@@ -134,7 +134,7 @@ class FeatureSet:
         return matrix
 
     @cached_property
-    def _levels(self) -> dict[str, tuple[str | None, ...]]:
+    def levels(self) -> dict[str, tuple[str | None, ...]]:
         """Of each input: what it has a column for; a number has one, for None."""
         return {
             name: self.fields[name].levels if name in self.fields and self.fields[name].kind == "category" else (None,)

@@ -80,7 +80,7 @@ class Core:
     def __init__(self, usecase: UseCase, directory: Path, settings: Settings, *, record: bool = True) -> None:
         self.usecase, self.settings, self.schema = usecase, settings, Schema(usecase)
         self.decoder, self.answers = Decoder(self.schema, settings.max_rows), Answers(usecase)
-        self.fields = tuple(usecase.features.fields.values())
+        self.fields = self.schema.fields
         self.loaded: Loaded | None = None
         self.refused: list[str] = []
         self.draining = False
@@ -93,8 +93,8 @@ class Core:
         except GateRefused as refusal:
             self.refused = [str(refusal)]
             log.error("gate: %s", refusal)
-        given = _given(usecase.features)
-        self._own = [place for place, name in enumerate(usecase.features.columns) if name not in given]
+        self._given = _given(usecase.features)
+        self._own = [place for place, name in enumerate(usecase.features.columns) if name not in self._given]
         self.recorder = self._recorder(self.loaded) if record and self.loaded else None
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
@@ -207,7 +207,7 @@ class Core:
             aggregates=[aggregate.name for aggregate in aggregates],
             floats=[aggregate.name for aggregate in aggregates if aggregate.function in ("min", "max")],
             features=list(self.usecase.features.columns),
-            given=_given(self.usecase.features),
+            given=self._given,
             pod=socket.gethostname(),
         )
         home = self.settings.home / self.usecase.name
@@ -294,13 +294,8 @@ class Core:
 def _given(features: FeatureSet) -> dict[str, tuple[str, str | None]]:
     """The matrix's columns that say an attribute or an aggregate again: which, and for a category which level."""
     plain = {*features.fields, *(aggregate.name for aggregate in features.aggregates)}
-    given: dict[str, tuple[str, str | None]] = {}
-    for name in features.inputs:
-        if name in features.fields and features.fields[name].kind == "category":
-            given |= {f"{name}={level}": (name, level) for level in features.fields[name].levels}
-        elif name in plain:
-            given[name] = (name, None)
-    return given
+    said = [(name, level) for name, levels in features.levels.items() if name in plain for level in levels]
+    return {name if level is None else f"{name}={level}": (name, level) for name, level in said}
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

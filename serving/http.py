@@ -1,7 +1,7 @@
 """The HTTP face: every request comes here first, and only BentoML's own pages go on to BentoML.
 
 The hot routes are answered by this ASGI callable itself. What BentoML's stack of middleware would do for them (tracing,
-access log, time-out, schema) cost four times what the answer costs; docs/adr/0012 has the figures.
+access log, time-out, schema) costs nearly twice what a whole answer does; docs/adr/0012 has the figures.
 """
 
 from __future__ import annotations
