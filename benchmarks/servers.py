@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from cli.server import free_port
 
 NOBODY = 65534
 WAIT = 30.0
@@ -67,7 +68,7 @@ def postgresql() -> Iterator[Server]:
     """PostgreSQL with an empty database; the url is that of its owner."""
     binaries = programs()
     with _directory() as directory:
-        data, port = directory / "data", _free_port()
+        data, port = directory / "data", free_port()
         make = [str(binaries / "initdb"), "-D", str(data), "-U", "holdfast", "-A", "trust", "-E", "UTF8"]
         make += ["--locale=C", "--no-sync"]
         subprocess.run(make, check=True, capture_output=True, cwd=directory, **_unprivileged())  # noqa: S603
@@ -107,7 +108,7 @@ def redis(*, persistent: bool = True) -> Iterator[Server]:
         copy = directory / "redis-server"  # a wheel may lose the bit that makes it a program
         shutil.copyfile(program, copy)
         copy.chmod(0o755)
-        port = _free_port()
+        port = free_port()
         command = [str(copy), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
         command += ["--appendonly", "yes", "--appendfsync", "always"] if persistent else ["--appendonly", "no"]
         url = f"redis://127.0.0.1:{port}/0"
@@ -156,9 +157,3 @@ def _inside(package: str) -> Path:
     if found is None or found.origin is None:
         raise RuntimeError(f"{package} is not installed: run `make env`")
     return Path(found.origin).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.servers import Server, postgresql, programs
-from cli.server import free_port
+from cli.server import free_ports
 from cli.workspace import ROOT
 
 TEXT = (ROOT / "docs" / "postgresql.md").read_text()
@@ -40,7 +40,7 @@ def test_the_page_runs_as_it_stands(tmp_path: Path, server: Server) -> None:
     place = urlsplit(server.url)
     script = "\n".join(blocks("bash")).replace("PGHOST=localhost PGPORT=5432", f"PGHOST=127.0.0.1 PGPORT={place.port}")
     script = script.replace("PGUSER=postgres", f"PGUSER={place.username}")
-    script = script.replace("--no-stay", f"--no-stay --port {free_port()}")
+    script = script.replace("--no-stay", f"--no-stay --port {free_ports(3)[0]}")
     environ = {
         **os.environ,
         "PATH": f"{programs()}:{os.environ['PATH']}",

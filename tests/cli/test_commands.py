@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.server import free_port, in_use
+from cli.server import free_ports, in_use
 from cli.workspace import ROOT, Workspace
 from model import store as model_store
 from tests.cli.conftest import figures, holdfast
@@ -193,7 +193,7 @@ def test_run_from_nothing_and_again(homes: dict[str, str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_run_and_its_server(number: signal.Signals, telco: Workspace) -> None:
     assert telco.champion()
-    port = free_port()
+    port = free_ports(3)[0]
     command = [str(Path(sys.executable).with_name("holdfast")), "run", "--port", str(port)]
     environ = {**os.environ, "HOLDFAST_USECASE": "telco"}
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
