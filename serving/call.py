@@ -28,7 +28,7 @@ class Call:
         route: template of its path, or its gRPC method. id: ours, of the answer. request_id: the client's, else ours.
         trace: W3C trace id, the client's or a new one. flags: of the trace. deadline: `time.monotonic` until which it
         must be answered; None is the setting's. turns: of the loop in which others that come with it have arrived.
-        started: `time.perf_counter` when it came.
+        started: `time.perf_counter` when it came. client: name of the API key that it came with.
     """
 
     route: str
@@ -39,6 +39,7 @@ class Call:
     deadline: float | None = None
     turns: int = 2
     started: float = field(default_factory=time.perf_counter)
+    client: str = ""
 
     @staticmethod
     def begin(route: str, request_id: str = "", traceparent: str = "") -> Call:

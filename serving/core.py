@@ -62,6 +62,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """The rows of a request that have an answer, each slice with its part of a batch, and the errors of the others."""
+
+    parts: Sequence[tuple[Rows, Part]]
+    errors: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """The answers of a request, and the rows of it that have none: `{"row": position, "problems": [...]}`."""
 
@@ -152,7 +160,17 @@ class Core:
         Raises:
             RequestError: if no answer can be given now, or none of these rows can be scored.
         """
+        scored = await self.scored(rows, call)
         loaded = self._loaded()
+        return Told([one for own, part in scored.parts for one in self._told(loaded, own, part, call)], scored.errors)
+
+    async def scored(self, rows: Rows, call: Call) -> Scored:
+        """The same as arrays, for a protocol that tells columns.
+
+        Raises:
+            RequestError: likewise.
+        """
+        self._loaded()
         most, failed = self.settings.max_batch_size, list[dict[str, Any]]()
         if len(rows) <= most:
             parts = await self._score(rows, call, failed)
@@ -163,11 +181,10 @@ class Core:
         if not parts:
             raise Failed(f"none of the {len(rows)} rows can be scored", failed)
         started = time.perf_counter()
-        answers = [answer for own, part in parts for answer in self._told(loaded, own, part, call)]
         for own, part in parts:
             self._record(own, part, call)
         metrics.stage["record"](time.perf_counter() - started)
-        return Told(answers, sorted([*rows.errors, *failed], key=itemgetter("row")) if failed else rows.errors)
+        return Scored(parts, sorted([*rows.errors, *failed], key=itemgetter("row")) if failed else rows.errors)
 
     def compute(self, rows: Rows, now: int) -> tuple[Found, Scores]:
         """Aggregates and scores of rows at one time (microseconds): what a batch does.

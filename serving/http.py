@@ -7,36 +7,29 @@ access log, time-out, schema) costs nearly twice what a whole answer does; docs/
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Awaitable, Callable
-from time import perf_counter
+import time
+from collections.abc import Callable
 from typing import Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
 from serving.answers import encode
 from serving.call import Call
-from serving.core import Core, Told
-from serving.errors import Failed, NotFound, NotReady, RequestError, TooLarge, WrongMedia, WrongMethod
+from serving.core import Core
+from serving.errors import Failed, Malformed, NotFound, NotReady, RequestError, TooLarge, WrongMedia, WrongMethod
 from serving.logs import Access
-from serving.openapi import PAGE
-from serving.rows import Rows
+from serving.pages import Pages
+from serving.routing import PROBLEM, Answer, Asked, Route, Routes
+from serving.v1 import V1
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
-JSON, PROBLEM = b"application/json", b"application/problem+json"
 PAGES = ("/schema.json", "/healthz")
 """BentoML's own; so is what lies under /static_content/."""
 WATCH = 0.05
 """Seconds after which a request that still waits is watched for a client that has left: quick ones pay nothing."""
-Answer = tuple[str, bytes, bytes]
-"""Outcome, media type, body."""
-Handler = Callable[[Call, bytes], Awaitable[Answer]]
 
 
 class Left(Exception):  # no error of ours
@@ -57,21 +50,11 @@ class Front:
         openapi: Callable[[Core], dict[str, Any]],
         settings: Settings,
     ) -> None:
-        self.app, self.core, self.openapi, self.settings = app, core, openapi, settings
-        self.probes = CapacityLimiter(1)  # a thread of its own: requests that wait for the store do not hold it up
-        self.routes: dict[str, tuple[str, Handler]] = {
-            "/v1/predict": ("POST", self._predict),
-            "/v1/predict/bulk": ("POST", self._bulk),
-            "/v1/models": ("GET", self._models),
-            "/readyz": ("GET", self._ready),
-            "/livez": ("GET", self._live),
-            "/metrics": ("GET", self._metrics),
-            "/docs.json": ("GET", self._document),
-            "/": ("GET", self._page),
-        }
-        self.document: bytes | None = None
+        self.app, self.core, self.settings = app, core, settings
+        self.routes = Routes([*V1(self._core).routes(), *Pages(self._core, openapi).routes()])
         self.access = Access(settings.access_log)
         self.in_flight = metrics.IN_FLIGHT.labels("http")
+        self._longest = settings.max_latency_ms / 1_000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -80,71 +63,56 @@ class Front:
             await self.app(scope, receive, send)
             return
         given: dict[bytes, bytes] = dict(scope["headers"])
-        found = self.routes.get(path)
+        route, named = self.routes.find(path)
         ids = (given.get(name, b"").decode("latin-1") for name in (b"x-request-id", b"traceparent"))
-        call = Call.begin(metrics.OTHER if found is None else path, *ids)
+        call = Call.begin(metrics.OTHER if route is None else route.template, *ids)
         self.in_flight.inc()
-        status, retry = 200, None
+        problem: RequestError | None = None
+        outcome, status = "cancelled", 499
         try:
-            outcome, media, body = await self._answer(scope, receive, call, given, found)
+            answer = await self._answer(scope, receive, Asked(call, b"", given, named), route)
+            outcome, status = answer.outcome, 200
         except RequestError as error:
-            outcome, status, media, retry = error.outcome(), error.status, PROBLEM, error.retry_after
-            body = encode(error.body(call.request_id))
+            problem = error
         except Left:
-            self._finish(call, "cancelled", 499)
+            self._finish(call, outcome, status)
             return
         except asyncio.CancelledError:
-            self._finish(call, "cancelled", 499)
+            self._finish(call, outcome, status)
             raise
         except Exception:
             log.exception("request %s failed", call.request_id)
-            failed = Failed("the service failed; its log says why, under this request's id")
-            outcome, status, media, body = failed.outcome(), 500, PROBLEM, encode(failed.body(call.request_id))
-        headers = [
-            (b"content-type", media),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", call.request_id.encode()),
-            (b"traceparent", call.traceparent.encode()),
-        ]
-        core = self.core()
-        if core is not None and core.draining:  # so that the client's next request goes to a server that stays
-            headers.append((b"connection", b"close"))
-        if retry is not None:
-            headers.append((b"retry-after", b"%d" % retry))
-        if status == 405 and found is not None:
-            headers.append((b"allow", found[0].encode()))
+            problem = Failed("the service failed; its log says why, under this request's id")
+        if problem is not None:
+            outcome, status = problem.outcome(), problem.status
+            answer = _refusal(problem, call, route)
         try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send({"type": "http.response.start", "status": status, "headers": self._headers(answer, call)})
+            await send({"type": "http.response.body", "body": answer.body})
         except (OSError, RuntimeError):  # what the loop says of a connection that was reset
             outcome, status = "cancelled", 499
         finally:
             self._finish(call, outcome, status)
 
-    async def _answer(
-        self,
-        scope: Scope,
-        receive: Receive,
-        call: Call,
-        given: dict[bytes, bytes],
-        found: tuple[str, Handler] | None,
-    ) -> Answer:
-        if found is None:
+    async def _answer(self, scope: Scope, receive: Receive, asked: Asked, route: Route | None) -> Answer:
+        if route is None:
             raise NotFound(f"there is no {scope['path'][:200]}; /docs.json lists what there is")
-        method, handler = found
+        method, call, given = route.method, asked.call, asked.headers
         if scope["method"] != method and not (method == "GET" and scope["method"] == "HEAD"):
             raise WrongMethod(f"{call.route} takes {method}, not {scope['method']}")
+        if b"x-request-timeout-ms" in given:
+            call.deadline = self._deadline(given[b"x-request-timeout-ms"])
         if method == "GET":
-            return await handler(call, b"")
-        _read_as_json(given)
+            return await route.handler(asked)
+        _readable(given, route.media)
         core = self._core()
-        core.runner.admit(1)  # refused before the body is read, where it would be refused behind it
+        core.runner.admit(1, call.deadline)  # refused before the body is read, where it would be refused behind it
         body = await self._body(receive, given.get(b"content-length", b""))
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         watcher: list[asyncio.Task[None]] = []
         timer = loop.call_later(WATCH, lambda: watcher.append(loop.create_task(_watch(receive, task))))
         try:
-            return await handler(call, body)
+            return await route.handler(Asked(call, body, given, asked.path))
         except asyncio.CancelledError:
             if watcher and watcher[0].done() and not watcher[0].cancelled():
                 raise Left from None
@@ -154,46 +122,32 @@ class Front:
             for one in watcher:
                 one.cancel()
 
-    async def _predict(self, call: Call, body: bytes) -> Answer:
-        told = await self._told(call, self._core().decoder.one, body)
-        return "ok", JSON, _encoded(told.answers[0])
-
-    async def _bulk(self, call: Call, body: bytes) -> Answer:
-        told = await self._told(call, self._core().decoder.many, body)
-        answer = _encoded({"predictions": told.answers, "errors": told.errors})
-        return "partial" if told.errors else "ok", JSON, answer
-
-    async def _told(self, call: Call, read: Callable[[bytes], Rows], body: bytes) -> Told:
-        started = perf_counter()
-        rows = read(body)
-        metrics.stage["decode"](perf_counter() - started)
-        return await self._core().predict(rows, call)
-
-    async def _models(self, _: Call, __: bytes) -> Answer:
-        return "ok", JSON, _json(self._core().models())
-
-    async def _ready(self, _: Call, __: bytes) -> Answer:
-        return "ok", JSON, _json(await run_sync(self._core().ready, limiter=self.probes))
-
-    async def _live(self, _: Call, __: bytes) -> Answer:
-        return "ok", JSON, b'{"live":true}'
-
-    async def _metrics(self, _: Call, __: bytes) -> Answer:
-        return "ok", CONTENT_TYPE_LATEST.encode(), generate_latest()
-
-    async def _document(self, _: Call, __: bytes) -> Answer:
-        if self.document is None:
-            self.document = _json(self.openapi(self._core()))
-        return "ok", JSON, self.document
-
-    async def _page(self, _: Call, __: bytes) -> Answer:
-        return "ok", b"text/html; charset=utf-8", PAGE
-
     def _core(self) -> Core:
         core = self.core()
         if core is None:
             raise NotReady("no answer can be given now", ["the service is starting"])
         return core
+
+    def _deadline(self, header: bytes) -> float:
+        """On the clock of `time.monotonic`; a client may ask for less time than the setting gives, not for more."""
+        if not header.isdigit() or not int(header[:9]):
+            raise Malformed(
+                f"x-request-timeout-ms is {_shown(header)}; it is a whole number of milliseconds, at least 1"
+            )
+        return time.monotonic() + min(int(header[:9]) / 1_000, self._longest)
+
+    def _headers(self, answer: Answer, call: Call) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"content-type", answer.media),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", call.request_id.encode()),
+            (b"traceparent", call.traceparent.encode()),
+            *answer.headers,
+        ]
+        core = self.core()
+        if core is not None and core.draining:  # so that the client's next request goes to a server that stays
+            headers.append((b"connection", b"close"))
+        return headers
 
     def _finish(self, call: Call, outcome: str, status: int) -> None:
         self.in_flight.dec()
@@ -225,18 +179,24 @@ class Front:
             body += message.get("body", b"")
 
 
-def _encoded(answer: Any) -> bytes:
-    started = perf_counter()
-    body = encode(answer)
-    metrics.stage["encode"](perf_counter() - started)
-    return body
+def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
+    """The problem as an answer."""
+    body = error.body(call.request_id)
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if route is not None:
+        body = route.problem(body)
+        if isinstance(error, WrongMethod):
+            headers.append((b"allow", route.method.encode()))
+    return Answer(encode(body), error.outcome(), PROBLEM, tuple(headers))
 
 
-def _read_as_json(given: dict[bytes, bytes]) -> None:
-    """Raises WrongMedia where the headers say that the body is anything but plain JSON in UTF-8."""
-    media, _, parameters = given.get(b"content-type", JSON).lower().partition(b";")
-    if media.strip() != JSON:
-        raise WrongMedia(f"the body is {_shown(media)}; send application/json")
+def _readable(given: dict[bytes, bytes], accepted: tuple[bytes, ...]) -> None:
+    """Raises WrongMedia where the headers say that the body is anything but what the route takes, as it is."""
+    media, _, parameters = given.get(b"content-type", accepted[0]).lower().partition(b";")
+    if media.strip() not in accepted:
+        raise WrongMedia(f"the body is {_shown(media)}; send {' or '.join(one.decode() for one in accepted)}")
     charset = parameters.partition(b"charset=")[2].partition(b";")[0].strip(b' "')
     if charset not in (b"", b"utf-8", b"us-ascii"):
         raise WrongMedia(f"the body's charset is {_shown(charset)}; send UTF-8")
@@ -254,7 +214,3 @@ async def _watch(receive: Receive, task: asyncio.Task[Any] | None) -> None:
     message: Message = await receive()
     if message["type"] == "http.disconnect" and task is not None:
         task.cancel()
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()

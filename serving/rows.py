@@ -17,12 +17,14 @@ class Rows:
             read them, None where a value is missing.
         places: n positions in a bulk request; None for a single prediction.
         errors: of the bulk request's other rows: `{"row": position, "problems": [...]}`.
+        explain: how many contributions are asked for; 0: none.
     """
 
     keys: list[str]
     columns: tuple[list[Any], ...]
     places: Sequence[int] | None = None
     errors: Sequence[dict[str, Any]] = ()
+    explain: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -30,7 +32,9 @@ class Rows:
     def cut(self, start: int, stop: int) -> Rows:
         """Rows [start, stop), without the errors."""
         columns = tuple(column[start:stop] for column in self.columns)
-        return Rows(self.keys[start:stop], columns, None if self.places is None else self.places[start:stop])
+        return Rows(
+            self.keys[start:stop], columns, None if self.places is None else self.places[start:stop], (), self.explain
+        )
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

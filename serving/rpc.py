@@ -1,4 +1,4 @@
-"""gRPC: the typed service of a use case beside health and reflection, by the same core as HTTP.
+"""The gRPC face: its services beside health and reflection, and what becomes of every call.
 
 A client sends x-request-id and traceparent as metadata and gets them back in the trailing metadata. An error has its
 code, and there its whole problem (RFC 9457) as JSON in `holdfast-problem-bin`; with `retry-after` (seconds) and
@@ -11,24 +11,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from msgspec.structs import asdict
 
 from serving import metrics
 from serving.answers import encode
 from serving.call import Call
 from serving.core import Core
 from serving.errors import Failed, Late, RequestError
-from serving.gathering import Gathering
 from serving.logs import Access
-from serving.proto import Protocol
+from serving.typed import Typed
 from settings import SettingsError
 
 log = logging.getLogger("holdfast.serving")
@@ -44,8 +43,23 @@ GRACE_MS = 5_000
 
 _SERVING, _NOT_SERVING = (health_pb2.HealthCheckResponse.ServingStatus.Value(v) for v in ("SERVING", "NOT_SERVING"))
 _IN_FLIGHT = metrics.IN_FLIGHT.labels("grpc")
-_Answer = Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]
-"""A method: from a request's bytes to the answer's, and the outcome: ok or partial."""
+Method = Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]
+"""From a request's bytes to the answer's, and the outcome: ok or partial."""
+
+
+class Service(Protocol):
+    """A service that is served."""
+
+    @property
+    def name(self) -> str:
+        """Its full name."""
+
+    @property
+    def files(self) -> Sequence[bytes]:
+        """What describes it: serialized FileDescriptorProtos, each after those that it needs."""
+
+    def methods(self) -> Mapping[str, Method]:
+        """By the method's name."""
 
 
 class Rpc:
@@ -56,10 +70,10 @@ class Rpc:
     """
 
     def __init__(self, core: Core, port: int | None = None) -> None:
-        self.core, self.protocol = core, Protocol(core.usecase)
+        self.core = core
+        self.services: tuple[Service, ...] = (Typed(core),)
         self.port = core.settings.grpc_port if port is None else port
         self._health, self._access = _Health(), Access(core.settings.access_log)
-        self._gathering = Gathering(core.settings.max_batch_size)
         self._server: Any = None
         self._probe: asyncio.Task[None] | None = None
 
@@ -69,7 +83,7 @@ class Rpc:
         Raises:
             SettingsError: if that port is taken or the address is none of this machine's.
         """
-        settings, service = self.core.settings, self.protocol.service
+        settings = self.core.settings
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # or else two servers share a port, and nobody is told
@@ -79,11 +93,12 @@ class Rpc:
                 ("grpc.max_connection_age_grace_ms", settings.max_latency_ms + GRACE_MS),
             ]
         )
-        methods = {"Predict": self._predict, "PredictBulk": self._bulk, "GetModel": self._model}
-        handlers = {name: self._handler(f"/{service}/{name}", method) for name, method in methods.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        for service in self.services:
+            found = service.methods().items()
+            handlers = {name: self._handler(f"/{service.name}/{name}", method) for name, method in found}
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._reflect(service)
+        self._reflect()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             port = int(self._server.add_insecure_port(f"{host}:{self.port}"))
@@ -112,15 +127,15 @@ class Rpc:
         if self._server is not None:
             await self._server.stop(grace)
 
-    def _handler(self, route: str, method: _Answer) -> Any:
+    def _handler(self, route: str, method: Method) -> Any:
         async def handle(data: bytes, context: Any) -> bytes:
             return await self._run(route, method, data, context)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    async def _run(self, route: str, method: _Answer, data: bytes, context: Any) -> bytes:
+    async def _run(self, route: str, method: Method, data: bytes, context: Any) -> bytes:
         """One call, whatever becomes of it: its ids, its deadline, its outcome."""
-        call = _begin(route, context)
+        call = _begin(route, context, self.core.settings.max_latency_ms / 1_000)
         _IN_FLIGHT.inc()
         outcome, code = "cancelled", "CANCELLED"
         try:
@@ -148,38 +163,16 @@ class Rpc:
             metrics.answered(route, outcome, self.core.tag, call.seconds)
             self._access(call, outcome, code)
 
-    async def _predict(self, data: bytes, call: Call) -> tuple[bytes, str]:
-        self.core.runner.admit(1, call.deadline)  # refused before it is read, where it would be refused behind it
-        rows = self.core.decoder.accept([self.protocol.row(data)], single=True)
-        _staged("decode", call.started)
-        await self._gathering.join()
-        told = await self.core.predict(rows, call)
-        began = time.perf_counter()
-        answer = self.protocol.prediction(asdict(told.answers[0]))
-        _staged("encode", began)
-        return answer, "ok"
-
-    async def _bulk(self, data: bytes, call: Call) -> tuple[bytes, str]:
-        self.core.runner.admit(1, call.deadline)
-        rows = self.core.decoder.accept(self.protocol.rows(data))
-        _staged("decode", call.started)
-        told = await self.core.predict(rows, call)
-        began = time.perf_counter()
-        answer = self.protocol.predictions([asdict(one) for one in told.answers], told.errors)
-        _staged("encode", began)
-        return answer, "partial" if told.errors else "ok"
-
-    async def _model(self, data: bytes, call: Call) -> tuple[bytes, str]:  # noqa: ARG002  # a method has both
-        self.protocol.nothing(data)
-        live = self.core.models()["models"][0]
-        return self.protocol.model(live["name"], live["fingerprint"], live["decision"]["threshold"]), "ok"
-
-    def _reflect(self, service: str) -> None:
-        files = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
-        for file in files:
-            self.protocol.pool.AddSerializedFile(file.serialized_pb)
-        others = [name.full_name for file in files for name in file.services_by_name.values()]
-        reflection.enable_server_reflection([service, *others], self._server, pool=self.protocol.pool)
+    def _reflect(self) -> None:
+        others, pool = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR), DescriptorPool()
+        for file in [
+            *(file for service in self.services for file in service.files),
+            *(o.serialized_pb for o in others),
+        ]:
+            pool.AddSerializedFile(file)
+        names = [name.full_name for file in others for name in file.services_by_name.values()]
+        names += [service.name for service in self.services]
+        reflection.enable_server_reflection(names, self._server, pool=pool)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -196,7 +189,7 @@ class Rpc:
         except Exception:
             log.exception("the core cannot be asked whether it is ready")
             status = _NOT_SERVING
-        for name in ("", self.protocol.service):
+        for name in ("", *(service.name for service in self.services)):
             await self._health.set(name, status)
 
 
@@ -216,7 +209,7 @@ class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # published wit
             ended.cancel()
 
 
-def _begin(route: str, context: Any) -> Call:
+def _begin(route: str, context: Any, longest: float) -> Call:
     given = {"x-request-id": "", "traceparent": ""}
     for name, value in context.invocation_metadata() or ():
         if name in given:
@@ -224,16 +217,12 @@ def _begin(route: str, context: Any) -> Call:
     call = Call.begin(route, given["x-request-id"], given["traceparent"])
     left = context.time_remaining()
     if left is not None:
-        call.deadline = time.monotonic() + left
+        call.deadline = time.monotonic() + min(left, longest)
     return call
 
 
 def _ids(call: Call) -> tuple[tuple[str, str], ...]:
     return (("x-request-id", call.request_id), ("traceparent", call.traceparent))
-
-
-def _staged(stage: str, began: float) -> None:
-    metrics.stage[stage](time.perf_counter() - began)
 
 
 async def _refuse(context: Any, call: Call, error: RequestError) -> None:
