@@ -11,9 +11,19 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 
 PREFIX = "HOLDFAST_"
 
@@ -26,6 +36,15 @@ PINNED = {
 
 
 _LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _listed(value: Any) -> Any:
+    """What stands between the commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s]+)$")]
+"""`https://HOST[:PORT]` as browsers send it, or `*` for any."""
 
 
 class HoldfastError(Exception):
@@ -84,6 +103,17 @@ class Settings(BaseModel):
     )
     user: str | None = Field(None, description="Whose name journal entries carry; by default the user of the process.")
     image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Who may ask: NAME=KEY on a line each, or separated by commas; KEY may be sha256:HEX. By default everybody.",
+    )
+    tls_cert: Path | None = Field(
+        None, description="Certificate, and those behind it, as PEM: HTTP and gRPC then speak TLS. Needs the key."
+    )
+    tls_key: Path | None = Field(None, description="File of the certificate's private key, as PEM.")
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = Field(
+        (), description="Origins whose pages browsers let ask, separated by commas, or `*`; by default none."
+    )
     host: str = Field("0.0.0.0", description="Address that gRPC and the metrics port listen on.")  # noqa: S104
     grpc_port: int = Field(3001, ge=0, le=65_535, description="Port of gRPC; 0: none.")
     metrics_port: int = Field(
@@ -111,6 +141,18 @@ class Settings(BaseModel):
     predictions_spool_mb: int = Field(
         256, ge=1, description="Most MB of records that wait for PostgreSQL; beyond it they are dropped and counted."
     )
+    predictions_sample: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the customers whose answers are recorded; who is in stays in, by a hash of the key.",
+    )
+    id_hmac_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Secret with which the prediction log hashes customers' keys (HMAC-SHA256); by default they are "
+        "plain.",
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Form of the server's log: `auto` is text on a terminal and JSON elsewhere."
     )
@@ -119,15 +161,25 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
     max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    def file(self, name: str) -> Path | None:
+        """The file that the setting was read from; None where it was given as it is."""
+        return self._files.get(name)
+
+
+SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
+"""Settings that nothing shows, not even a message about them."""
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings from `environ`; an empty one counts as unset. `<VARIABLE>_FILE` names a file that holds it.
+    """Read the settings from `environ`; an empty one counts as unset, but for a file: `<VARIABLE>_FILE` names one that
+    holds the value.
 
     Raises:
         SettingsError: naming every variable whose value cannot be used, or its file not be read.
     """
-    given = {}
+    given, files = {}, {}
     for name in Settings.model_fields:
         variable = PREFIX + name.upper()
         value, path = environ.get(variable), environ.get(f"{variable}_FILE")
@@ -140,16 +192,25 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
                 value = Path(path).read_text().strip()
             except OSError as error:
                 raise SettingsError(f"{variable}_FILE={path!r} cannot be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise SettingsError(f"{variable}_FILE={path!r} cannot be read: it is not UTF-8") from None
+            if not value:  # to go on without a secret that was asked for would be to go on without its protection
+                raise SettingsError(f"{variable}_FILE={path!r} is empty")
+            files[name] = Path(path).absolute()
         if value:
             given[name] = value
     try:
-        return Settings.model_validate(given)
+        loaded = Settings.model_validate(given)
     except ValidationError as error:
-        problems = [
-            f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("; ".join(map(_told, error.errors()))) from None
+    loaded._files.update(files)
+    return loaded
+
+
+def _told(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    shown = "***" if name in SECRETS else repr(problem["input"])
+    return f"{PREFIX}{name.upper()}={shown}: {problem['msg']}"
 
 
 def redacted(url: str) -> str:

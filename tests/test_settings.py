@@ -69,3 +69,40 @@ def test_the_environment_is_pinned_but_what_is_set_stays() -> None:
 )
 def test_an_address_is_told_without_its_password(url: str, told: str) -> None:
     assert redacted(url) == told
+
+
+def test_a_file_that_holds_nothing_is_refused_and_one_that_does_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(" \n")
+    with pytest.raises(SettingsError, match=r"HOLDFAST_API_KEYS_FILE=.*is empty"):
+        load({"HOLDFAST_API_KEYS_FILE": str(path)})
+    path.write_bytes(b"a=\xff")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        load({"HOLDFAST_API_KEYS_FILE": str(path)})
+    path.write_text("team=0123456789abcdef\n")
+    loaded = load({"HOLDFAST_API_KEYS_FILE": str(path)})
+    assert (loaded.file("api_keys"), loaded.file("online_url")) == (path, None)
+    assert loaded.api_keys is not None
+    assert loaded.api_keys.get_secret_value() == "team=0123456789abcdef"
+
+
+def test_secrets_are_not_told() -> None:
+    secret = "0123456789abcdef"  # noqa: S105
+    loaded = load({"HOLDFAST_API_KEYS": f"team={secret}", "HOLDFAST_ID_HMAC_KEY": secret})
+    for told in (repr(loaded), str(loaded), loaded.model_dump_json()):
+        assert secret not in told
+        assert "***" in told
+    with pytest.raises(SettingsError) as refused:
+        load({"HOLDFAST_ID_HMAC_KEY": secret[:-1]})
+    assert "HOLDFAST_ID_HMAC_KEY=***" in str(refused.value)
+    assert secret[:-1] not in str(refused.value)
+
+
+def test_origins_are_listed_with_commas() -> None:
+    assert load({"HOLDFAST_CORS_ORIGINS": "https://a.example, http://b:8080,"}).cors_origins == (
+        "https://a.example",
+        "http://b:8080",
+    )
+    for wrong in ("a.example", "https://a.example/", "https://a https://b"):
+        with pytest.raises(SettingsError, match="HOLDFAST_CORS_ORIGINS"):
+            load({"HOLDFAST_CORS_ORIGINS": wrong})
