@@ -105,7 +105,8 @@ class Settings(BaseModel):
     image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")
     api_keys: SecretStr | None = Field(
         None,
-        description="Who may ask: NAME=KEY on a line each, or separated by commas; KEY may be sha256:HEX. By default everybody.",
+        description="Who may ask: NAME=KEY on a line each, or separated by commas; KEY may be sha256:HEX. By default "
+        "everybody.",
     )
     tls_cert: Path | None = Field(
         None, description="Certificate, and those behind it, as PEM: HTTP and gRPC then speak TLS. Needs the key."

@@ -87,7 +87,7 @@ def test_a_file_that_holds_nothing_is_refused_and_one_that_does_is_remembered(tm
 
 
 def test_secrets_are_not_told() -> None:
-    secret = "0123456789abcdef"  # noqa: S105
+    secret = "0123456789abcdef"
     loaded = load({"HOLDFAST_API_KEYS": f"team={secret}", "HOLDFAST_ID_HMAC_KEY": secret})
     for told in (repr(loaded), str(loaded), loaded.model_dump_json()):
         assert secret not in told
