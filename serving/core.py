@@ -28,6 +28,7 @@ from serving.call import Call
 from serving.decode import Decoder
 from serving.errors import Failed, NotReady
 from serving.online import Found, Online
+from serving.privacy import Privacy
 from serving.recorder import Recorder
 from serving.rows import Rows, joined
 from serving.runner import ModelRunner
@@ -103,6 +104,7 @@ class Core:
             log.error("gate: %s", refusal)
         self._given = _given(usecase.features)
         self._own = [place for place, name in enumerate(usecase.features.columns) if name not in self._given]
+        self.privacy = Privacy(settings)
         self.recorder = self._recorder(self.loaded) if record and self.loaded else None
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
@@ -226,6 +228,8 @@ class Core:
             features=list(self.usecase.features.columns),
             given=self._given,
             pod=socket.gethostname(),
+            hashed=self.privacy.pseudonyms.mark,
+            sample=self.privacy.sample.share,
         )
         home = self.settings.home / self.usecase.name
         return Recorder(self.settings.predictions_url, home, header, self.settings.predictions_spool_mb * 1_000_000)
@@ -238,7 +242,7 @@ class Core:
     def _run(self, asked: list[Rows]) -> list[Part]:
         """One batch: the rows of several requests at one time."""
         now = self.usecase.now(self.settings.now)
-        rows = asked[0] if len(asked) == 1 else joined(asked)
+        rows = asked[0] if len(asked) == 1 else joined(asked, self.fields)
         found, scores = self.compute(rows, now)
         named = [found.aggregates[a.name].view(np.int64) for a in self.usecase.features.aggregates]
         cells = np.stack(named, axis=1) if named else np.empty((len(rows), 0), dtype=np.int64)
@@ -281,10 +285,10 @@ class Core:
         return list(map(self.answers.Numbered, rows.places, *columns))
 
     def _record(self, rows: Rows, part: Part, call: Call) -> None:
-        if self.recorder is None:
+        if self.recorder is None or self.recorder.off:
             return
         found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
-        self.recorder.append(
+        entry = self.privacy(
             Entry(
                 id=call.id,
                 request_id=call.request_id,
@@ -306,6 +310,8 @@ class Core:
                 degraded=found.degraded,
             )
         )
+        if entry is not None:
+            self.recorder.append(entry)
 
 
 def _given(features: FeatureSet) -> dict[str, tuple[str, str | None]]:

@@ -73,6 +73,9 @@ FAILURES = Counter(
 UP = Gauge("holdfast_online_up", "Whether the online store answered when it was last asked: 1 or 0.")
 AS_OF = Gauge("holdfast_online_as_of_timestamp_seconds", "What time the materialized rows are for, when last seen.")
 AGE = Gauge("holdfast_online_age_seconds", "The data's clock minus the time the materialized rows are for.")
+SAMPLED_OUT = Counter(
+    "holdfast_log_sampled_out", "Predictions that were answered and not recorded, their customers not being sampled."
+)
 
 stage = {name: STAGE.labels(name).observe for name in STAGES}
 """Observers of each stage, in seconds."""

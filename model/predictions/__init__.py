@@ -1,6 +1,8 @@
 """The prediction log: what was answered, when, by which model, from which inputs.
 
 entry     what is written: an entry per request; and what is read: a prediction per row
+pseudonym what stands for a customer's key where keys are hashed
+sample    whose answers are recorded, where not everybody's are
 segment   the files that entries are appended to
 reading   a log in a directory of segments, and how a log is opened by its URL
 postgres  a log in a table of PostgreSQL

@@ -78,6 +78,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Columns that are not in `Entry.features`, as they say again what the entry holds: of which attribute or aggregate
     each is the number, or whether it is that level."""
     pod: str
+    hashed: str = ""
+    """Which secret keys and clients' request ids are hashed with: `Pseudonyms.mark`; "" where they are plain."""
+    sample: float = 1.0
+    """The share of customers whose answers were recorded."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +110,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     batch: int | None
     """None where the store did not tell."""
     latency_us: int
+    hashed: str = ""
+    """Which secret the key is hashed with: `Pseudonyms.mark`; "" for a plain one."""
 
 
 def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
@@ -157,6 +163,7 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
             features=_features(header, said | read, dict(zip(stored, own, strict=True))),
             batch=None if entry.batch < 0 else entry.batch,
             latency_us=entry.latency,
+            hashed=header.hashed,
         )
 
 

@@ -44,6 +44,7 @@ COLUMNS = {
     "features": "jsonb",
     "batch": "bigint",
     "latency_us": "bigint",
+    "hashed": "text",
 }
 """The fields of a Prediction; in `jsonb`, numbers as `exact` writes them."""
 _TIMES = ("answered_at", "request_time", "as_of")
@@ -239,6 +240,7 @@ def _row(one: Prediction) -> tuple[Any, ...]:
         _json(exact(one.features)).decode(),
         one.batch,
         one.latency_us,
+        one.hashed,
     )
 
 
@@ -247,6 +249,7 @@ def _prediction(stored: dict[str, Any]) -> Prediction:
         moment: datetime = stored[name]
         stored[name] = micros(moment)
     stored["attributes"] = {name: inexact(value) for name, value in stored["attributes"].items()}
+    stored["hashed"] = stored["hashed"] or ""  # null in rows from before the column
     for inputs in ("aggregates", "features"):
         stored[inputs] = {n: math.nan if v is None else inexact(v) for n, v in stored[inputs].items()}
     return Prediction(**stored)

@@ -137,6 +137,7 @@ def answered(draw: st.DrawFn) -> tuple[Entry, list[dict[str, Any]]]:
             "features": {"visits": visits[i], "recency": recency[i]},
             "batch": None if made.batch == -1 else made.batch,
             "latency_us": made.latency,
+            "hashed": "",
         }
         for i in range(n)
     ]
