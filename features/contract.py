@@ -172,11 +172,14 @@ def contract_fingerprint(contract: type[Contract]) -> str:
     return hashlib.sha256(describe(contract).encode()).hexdigest()
 
 
-def array(column: Column, values: list[Any]) -> np.ndarray[Any, Any]:
+def array(column: Column, values: list[Any] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Accepted values as a 1-d array: int64, float64, bool or str; a missing number is NaN, a missing string "".
 
-    An optional integer or flag is float64, since only a float can be missing.
+    An optional integer or flag is float64, since only a float can be missing. What is such an array already is given
+    back.
     """
+    if isinstance(values, np.ndarray):
+        return values
     if column.kind in ("category", "key", "id"):
         return np.array(["" if value is None else value for value in values], dtype=np.str_)
     if column.nullable or column.kind == "number":

@@ -7,21 +7,27 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
+from features.contract import Column, array
+
+Values = list[Any] | np.ndarray[Any, Any]
+"""A column: plain values, None where one is missing; or the array that `features.contract.array` makes of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """n accepted rows.
 
     Attributes:
-        keys: n. columns: one list of n plain values per field of the request's contract, in its order; as the contract
-            read them, None where a value is missing.
+        keys: n. columns: n values per field of the request's contract, in its order, as the contract read them.
         places: n positions in a bulk request; None for a single prediction.
         errors: of the bulk request's other rows: `{"row": position, "problems": [...]}`.
         explain: how many contributions are asked for; 0: none.
     """
 
     keys: list[str]
-    columns: tuple[list[Any], ...]
+    columns: tuple[Values, ...]
     places: Sequence[int] | None = None
     errors: Sequence[dict[str, Any]] = ()
     explain: int = 0
@@ -37,8 +43,15 @@ class Rows:
         )
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[Rows], fields: Sequence[Column]) -> Rows:
     """The rows of several requests behind one another; their places and errors stay with the requests."""
     keys = [key for rows in parts for key in rows.keys]
-    lists = zip(*(rows.columns for rows in parts), strict=True)
-    return Rows(keys, tuple(list(chain.from_iterable(column)) for column in lists))
+    own = (rows.columns for rows in parts)
+    return Rows(keys, tuple(map(_joined, fields, zip(*own, strict=True))))
+
+
+def _joined(field: Column, columns: Sequence[Values]) -> Values:
+    lists = [column for column in columns if isinstance(column, list)]
+    if len(lists) == len(columns):
+        return list(chain.from_iterable(lists))
+    return np.concatenate([array(field, column) for column in columns])
