@@ -20,6 +20,10 @@ _CONFIG = (
     b'{"type":1,"training":false,"iteration_begin":0,"iteration_end":0,"missing":NaN,"strict_shape":false,"cache_id":0}'
 )
 """Margins (type 1) of all trees, NaN being a missing value."""
+_LARGEST = float(np.finfo(np.float32).max)
+ROUNDING = 1e-5
+"""How far contributions may miss the margin by float32's rounding, as a share of 1 + |base| + the sum of their sizes:
+measured, 5e-7 with 200 trees of depth 6 and 3e-6 with 3,000 of depth 8."""
 
 
 class Estimator(Protocol):
@@ -30,6 +34,13 @@ class Estimator(Protocol):
 
     def margin(self, matrix: Floats) -> Floats:
         """float64 of n from float64 (n, p)."""
+
+    def contributions(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """What each column adds to the margin, float64 (n, p), and what is there before any does, float64 of n (base).
+
+        base + the sum over columns is the margin but for float64's rounding. A row has the same bits whatever stands
+        beside it.
+        """
 
     def write(self, directory: Path) -> None:
         """Store the model as `file` in `directory`."""
@@ -63,6 +74,37 @@ class Boosted:
         self._check(self._predict(self.booster.handle, array, _CONFIG, ctypes.c_void_p(), *answer))
         return np.ctypeslib.as_array(margins, (rows,)).astype(np.float64)
 
+    def contributions(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """Shapley values of the trees (TreeSHAP, path-dependent: Lundberg et al. 2018, arXiv:1802.03888), by XGBoost.
+
+        It adds in float32, so its values miss the margin by some 1e-6: each row's largest one takes up the difference.
+
+        Raises:
+            ArithmeticError: if that is more than `ROUNDING` leaves, for then they do not explain this margin.
+        """
+        if not len(matrix):
+            return np.empty(matrix.shape), np.empty(0)
+        import xgboost  # late, as above
+
+        margin = self.margin(matrix)
+        # what is too large for float32 is an infinity to `margin`, and refused here: both go the same way in each tree
+        seen = xgboost.DMatrix(np.clip(matrix, -_LARGEST, _LARGEST), nthread=1)
+        told = self.booster.predict(seen, pred_contribs=True, validate_features=False).astype(np.float64)
+        values, base = told[:, :-1].copy(), told[:, -1].copy()
+        total, size = base.copy(), 1 + np.abs(base)
+        for column in values.T:
+            total += column
+            size += np.abs(column)
+        left = margin - total
+        wrong = ~(np.abs(left) <= ROUNDING * size)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ArithmeticError(
+                f"XGBoost's contributions add up to {total[row]!r} in row {row}, and its margin is {margin[row]!r}"
+            )
+        values[np.arange(len(values)), np.abs(values).argmax(axis=1)] += left
+        return values, base
+
     def write(self, directory: Path) -> None:
         """`model.ubj`."""
         (directory / self.file).write_bytes(self.booster.save_raw("ubj"))
@@ -92,8 +134,17 @@ class Linear:
 
     def margin(self, matrix: Floats) -> Floats:
         """Added column by column: float64 of n."""
-        filled = np.where(np.isnan(matrix), np.array(self.fill), matrix)
-        return linear((filled - np.array(self.mean)) / np.array(self.scale), self.coefficients, self.intercept)
+        return linear(self._standard(matrix), self.coefficients, self.intercept)
+
+    def contributions(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """Coefficient times standardised value: how far the column moves the margin from where it is at the column's
+        mean in training; the base is the intercept."""
+        return self._standard(matrix) * np.array(self.coefficients), np.full(len(matrix), self.intercept)
+
+    def _standard(self, matrix: Floats) -> Floats:
+        filled: Floats = np.where(np.isnan(matrix), np.array(self.fill), matrix)
+        standard: Floats = (filled - np.array(self.mean)) / np.array(self.scale)
+        return standard
 
     def write(self, directory: Path) -> None:
         """`model.json`."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from features.featureset import FeatureSet
 from features.rows import Arrays
 from model.estimators import Estimator
+from model.explanation import Explanation
 from model.numeric import Floats, sigmoid
 
 
@@ -77,6 +78,15 @@ class Scorer:
         margin = self.model.margin(matrix)
         probability = sigmoid(self.calibration.slope * margin + self.calibration.offset)
         return Scores(features, matrix, margin, probability, probability >= self.decision.threshold)
+
+    def explain(self, scores: Scores) -> Explanation:
+        """Why these rows have their margins: it costs some hundred times what the margins did.
+
+        Raises:
+            ArithmeticError: if a row's contributions are not finite, or do not add up to its margin.
+        """
+        columns, base = self.model.contributions(scores.matrix)
+        return Explanation.of(self.features, scores.features, scores.margin, columns, base)
 
     def label(self, positive: bool) -> str:
         """The decision in words."""
