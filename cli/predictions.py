@@ -12,8 +12,9 @@ from cli.data import UseCaseOption
 from cli.export import document, export
 from cli.workspace import Workspace
 from features import clock
+from model.predictions.pseudonym import Pseudonyms
 from model.predictions.reading import Log, open_log
-from settings import HoldfastError
+from settings import PREFIX, HoldfastError
 
 predictions = typer.Typer(help="The log of what was answered.", no_args_is_help=True)
 
@@ -28,12 +29,13 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Everything that an answer was made of: inputs, aggregates, features, score, model, times."""
-    out, (log, _) = Out(as_json), _log(usecase)
-    found = log.find(name)
+    out, (log, workspace) = Out(as_json), _log(usecase)
+    pseudonyms = Pseudonyms(workspace.settings.id_hmac_key)
+    found = log.find(name) or log.find(pseudonyms(name))
     if not found:
         raise HoldfastError(
             f"no prediction and no request {name!r} is in the log; an answer is in it at once where the log is in "
-            "files, and after about a second where it is in PostgreSQL"
+            f"files, and after about a second where it is in PostgreSQL{_otherwise(log, pseudonyms)}"
         )
     for one in found:
         told = document(one)
@@ -52,12 +54,18 @@ def show_command(
 def list_command(
     usecase: UseCaseOption = None,
     limit: Annotated[int, typer.Option(min=1, help="So many.")] = 20,
-    key: Annotated[str | None, typer.Option("--key", help="Of one key only.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Of one key only, the plain one.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The last answers, newest first."""
     out, (log, workspace) = Out(as_json), _log(usecase)
+    pseudonyms = Pseudonyms(workspace.settings.id_hmac_key)
     found = log.newest(limit, key)
+    if key is not None and pseudonyms.mark:  # and those from before keys were hashed
+        found += log.newest(limit, pseudonyms(key))
+        found = sorted(found, key=lambda one: one.answered_at, reverse=True)[:limit]
+    if key is not None and not found and (why := _otherwise(log, pseudonyms)):
+        raise HoldfastError(f"no answer to {workspace.usecase.key} {key!r} is found{why}")
     rows = [
         [
             clock.rfc3339(one.answered_at),
@@ -97,6 +105,18 @@ def export_command(
 def _log(usecase: str | None) -> tuple[Log, Workspace]:
     workspace = Workspace.open(usecase)
     return open_log(workspace.settings.predictions_url, workspace.home, workspace.usecase.name), workspace
+
+
+def _otherwise(log: Log, pseudonyms: Pseudonyms) -> str:
+    """Why what a client or a user calls something is not found: the newest answers are hashed with another secret."""
+    hashed = next((one.hashed for one in log.newest(1)), "")
+    if hashed in ("", pseudonyms.mark):
+        return ""
+    own = f"has the mark {pseudonyms.mark}" if pseudonyms.mark else "is not set"
+    return (
+        f"; keys and clients' request ids are hashed there with a secret of the mark {hashed}, and "
+        f"{PREFIX}ID_HMAC_KEY {own}"
+    )
 
 
 def _shown(value: Any) -> str:
