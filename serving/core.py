@@ -20,7 +20,7 @@ from features.contract import array
 from features.featureset import FeatureSet
 from model import gate
 from model.gate import GateRefused, Loaded
-from model.predictions import Entry, Header
+from model.predictions import Entry, Header, cells
 from model.scorer import Scores
 from serving import metrics
 from serving.answers import Answers
@@ -104,6 +104,7 @@ class Core:
             log.error("gate: %s", refusal)
         self._given = _given(usecase.features)
         self._own = [place for place, name in enumerate(usecase.features.columns) if name not in self._given]
+        self._cells = {field.name: cells(field) for field in self.fields}
         self.privacy = Privacy(settings)
         self.recorder = self._recorder(self.loaded) if record and self.loaded else None
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
@@ -185,6 +186,9 @@ class Core:
         started = time.perf_counter()
         for own, part in parts:
             self._record(own, part, call)
+            yes = int(np.count_nonzero(part.batch.scores.positive[part.start : part.stop]))
+            self._counted[True].inc(yes)
+            self._counted[False].inc(len(own) - yes)
         metrics.stage["record"](time.perf_counter() - started)
         return Scored(parts, sorted([*rows.errors, *failed], key=itemgetter("row")) if failed else rows.errors)
 
@@ -270,9 +274,6 @@ class Core:
         probability, as_of = scores.probability[here].tolist(), found.as_of[here]
         positive, known = scores.positive[here].tolist(), found.known[here].tolist()
         words = (scorer.decision.negative, scorer.decision.positive)
-        yes = sum(positive)
-        self._counted[True].inc(yes)
-        self._counted[False].inc(len(rows) - yes)
         when: Iterable[str] = repeat(clock.rfc3339(int(as_of[0])))
         if (as_of != as_of[0]).any():
             when = map(clock.rfc3339, as_of.tolist())
@@ -288,6 +289,10 @@ class Core:
         if self.recorder is None or self.recorder.off:
             return
         found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
+        attributes: dict[str, Any] = dict(zip(self.schema.names, rows.columns, strict=True))
+        arrays = {n: (self._cells[n], c.tobytes()) for n, c in attributes.items() if isinstance(c, np.ndarray)}
+        if arrays:
+            attributes |= dict.fromkeys(arrays, ())
         entry = self.privacy(
             Entry(
                 id=call.id,
@@ -298,7 +303,8 @@ class Core:
                 latency=int(call.seconds * 1e6),
                 keys=rows.keys,
                 places=None if rows.places is None else list(rows.places),
-                attributes=dict(zip(self.schema.names, rows.columns, strict=True)),
+                attributes=attributes,
+                arrays=arrays,
                 aggregates=part.batch.cells[here].tobytes(),
                 features=scores.matrix[here, self._own].tobytes() if self._own else b"",
                 margin=scores.margin[here].tobytes(),

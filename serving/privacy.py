@@ -54,6 +54,7 @@ def _chosen(entry: Entry, chosen: Sequence[bool]) -> Entry:
         keys=list(compress(entry.keys, chosen)),
         places=None if entry.places is None else list(compress(entry.places, chosen)),
         attributes={name: list(compress(column, chosen)) for name, column in entry.attributes.items()},
+        arrays={name: (cells, cut(data)) for name, (cells, data) in entry.arrays.items()},
         as_of=list(compress(entry.as_of, chosen)),
         **{name: cut(getattr(entry, name)) for name in _ARRAYS},
     )

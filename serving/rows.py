@@ -12,7 +12,8 @@ import numpy as np
 from features.contract import Column, array
 
 Values = list[Any] | np.ndarray[Any, Any]
-"""A column: plain values, None where one is missing; or the array that `features.contract.array` makes of them."""
+"""A column: plain values, None where one is missing; or the array `features.contract.array` makes of them, unless it is
+text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,6 @@ postgres  a log in a table of PostgreSQL
 
 from __future__ import annotations
 
-from model.predictions.entry import Entry, Header, Prediction, expand
+from model.predictions.entry import Entry, Header, Prediction, cells, expand
 
-__all__ = ["Entry", "Header", "Prediction", "expand"]
+__all__ = ["Entry", "Header", "Prediction", "cells", "expand"]

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
+from features.contract import Column
+
 Plain = str | int | float | bool | None
+Cells = Literal["number", "integer", "flag", "number?", "integer?", "flag?"]
+"""What is in an array of attributes: float64, int64 or bool; or, where a value may be missing, float64 with NaN."""
+_DTYPES: dict[Cells, str] = {"number": "<f8", "integer": "<i8", "flag": "|b1"}
+_OPTIONAL: dict[Cells, type[float | int | bool]] = {"number?": float, "integer?": int, "flag?": bool}
 _TEXT = re.compile(r"-0\.0|-?Infinity|-?\d(\.\d+)?e\+\d+")
 
 
@@ -39,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     places: list[int] | None = None
     """Positions of the rows in a bulk request; None for a single prediction."""
     attributes: dict[str, list[Plain]]
-    """What the request said of each row, as it was accepted."""
+    """What the request said of each row, as it was accepted; empty lists are in `arrays`."""
     aggregates: bytes
     features: bytes
     margin: bytes
@@ -51,6 +57,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     batch: int = -1
     """The last batch of events in the aggregates; -1 where the store does not tell."""
     degraded: bool = False
+    arrays: dict[str, tuple[Cells, bytes]] = {}
+    """Attributes that came as arrays and stayed so: what the cells are, and n of them."""
 
     def ids(self) -> list[str]:
         """Ids of the n predictions."""
@@ -125,6 +133,10 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
     floats = cells.view("<f8")
     columns = [(floats if name in header.floats else cells)[:, i].tolist() for i, name in enumerate(header.aggregates)]
     stored = [name for name in header.features if name not in header.given]
+    asked = {
+        name: _plain(*entry.arrays[name]) if name in entry.arrays else entry.attributes[name]
+        for name in entry.attributes
+    }
     matrix = np.frombuffer(entry.features, "<f8").reshape(n, len(stored)).tolist()
     rows = zip(
         entry.ids(),
@@ -136,7 +148,7 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
         entry.positive,
         entry.known,
         entry.as_of,
-        zip(*entry.attributes.values(), strict=True) if entry.attributes else [()] * n,
+        zip(*asked.values(), strict=True) if asked else [()] * n,
         strict=True,
     )
     for id_, key, aggregates, own, margin, probability, positive, known, as_of, attributes in rows:
@@ -158,13 +170,29 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
             decision=header.labels[1 if positive else 0],
             threshold=header.threshold,
             margin=margin,
-            attributes=(said := dict(zip(entry.attributes, attributes, strict=True))),
+            attributes=(said := dict(zip(asked, attributes, strict=True))),
             aggregates=(read := dict(zip(header.aggregates, aggregates, strict=True))),
             features=_features(header, said | read, dict(zip(stored, own, strict=True))),
             batch=None if entry.batch < 0 else entry.batch,
             latency_us=entry.latency,
             hashed=header.hashed,
         )
+
+
+def cells(column: Column) -> Cells:
+    """What is in the array that `features.contract.array` makes of a column that is no text."""
+    kind: Literal["number", "integer", "flag"] = "integer"
+    if column.kind in ("number", "flag"):
+        kind = column.kind
+    optional: dict[str, Cells] = {"number": "number?", "integer": "integer?", "flag": "flag?"}
+    return optional[kind] if column.nullable else kind
+
+
+def _plain(what: Cells, data: bytes) -> list[Plain]:
+    """The n values of an attribute, as a list of them would have been recorded."""
+    values = np.frombuffer(data, _DTYPES.get(what, "<f8")).tolist()
+    kind = _OPTIONAL.get(what)
+    return values if kind is None else [None if value != value else kind(value) for value in values]
 
 
 def _features(header: Header, given: Mapping[str, Plain], own: Mapping[str, float]) -> dict[str, float]:
