@@ -162,6 +162,9 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
     max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
+    max_explained_rows: int = Field(
+        100, ge=1, description="Most rows of one request that asks for explanations; more are 413."
+    )
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 
     def file(self, name: str) -> Path | None:

@@ -142,7 +142,7 @@ class Asked(Contract):
 
 def ratio(paid: NDArray[Any], fee: NDArray[Any]) -> NDArray[Any]:
     """A row feature that is a number."""
-    return paid / fee
+    return np.asarray(paid / fee)
 
 
 def recent(last_order_at: NDArray[Any]) -> NDArray[Any]:
