@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
+from features.contract import INTEGERS
 from serving.errors import Malformed, NotAccepted, TooLarge
 from serving.quick import Quick
 from serving.rows import Rows
@@ -19,12 +20,13 @@ from serving.schema import Schema, problems
 
 
 class Decoder:
-    """Reads requests of one use case; `max_rows` is the most that one may ask for."""
+    """Reads requests of one use case; `max_rows` is the most that one may ask for, `max_explained` to be explained."""
 
-    def __init__(self, schema: Schema, max_rows: int) -> None:
-        self.schema, self.max_rows = schema, max_rows
+    def __init__(self, schema: Schema, max_rows: int, max_explained: int = 100) -> None:
+        self.schema, self.max_rows, self.max_explained = schema, max_rows, max_explained
         self.key, self.names = schema.key, schema.names
         self.quick = Quick(schema.key, schema.fields)
+        self.whole = tuple(field.name for field in schema.fields if field.kind in INTEGERS)
 
     def one(self, body: bytes) -> Rows:
         """A single prediction's row.
@@ -33,9 +35,22 @@ class Decoder:
             Malformed, NotAccepted: with every problem.
         """
         try:
-            return Rows(*self.quick.one(body))
+            keys, columns, explain = self.quick.one(body)
         except ValueError:
-            return self.accept([_parse(body)], single=True)
+            return self.single(_parse(body))
+        return Rows(keys, columns, explain=explain)
+
+    def explained(self, body: bytes) -> Rows:
+        """The row of a request that only asks why.
+
+        Raises:
+            Malformed, NotAccepted: with every problem.
+        """
+        try:
+            keys, columns, explain = self.quick.explained(body)
+        except ValueError:
+            return self.single(_parse(body), kind=self.schema.Explain)
+        return Rows(keys, columns, explain=explain)
 
     def many(self, body: bytes) -> Rows:
         """A bulk request's rows, those that were accepted, with the problems of the others.
@@ -44,56 +59,90 @@ class Decoder:
             Malformed, NotAccepted, TooLarge: if the request as a whole is wrong, or none of its rows was accepted.
         """
         try:
-            keys, columns = self.quick.many(body)
+            keys, columns, explain = self.quick.many(body)
         except ValueError:
-            return self.accept(self._listed(_parse(body)))
-        self._count(len(keys))
-        return Rows(keys, columns, range(len(keys)))
+            return self.accept(*self._listed(_parse(body)))
+        self._count(len(keys), explain)
+        return Rows(keys, columns, range(len(keys)), explain=explain)
 
-    def accept(self, rows: Sequence[Any], *, single: bool = False) -> Rows:
-        """The rows that the contract accepts, with the problems of the others.
+    def single(self, row: Any, *, kind: type[BaseModel] | None = None) -> Rows:
+        """A single prediction's row, with what it asks for; read as `schema.Predict`, or else that kind.
+
+        Raises:
+            NotAccepted: with every problem.
+        """
+        try:
+            given = (kind or self.schema.Predict).model_validate(self._counted(row)).model_dump()
+        except ValidationError as error:
+            raise NotAccepted("the row was not accepted", problems(error, self.schema.money)) from None
+        return self._transposed([given], None, (), given["top"] if given.get("explain", True) else 0)
+
+    def accept(self, rows: Sequence[Any], asked: Mapping[str, Any] | None = None) -> Rows:
+        """The rows that the contract accepts, with the problems of the others; `asked` is what stands beside them.
 
         Raises:
             NotAccepted: if there is none. TooLarge: if there are too many.
         """
-        if not single:
-            self._count(len(rows))
+        try:
+            wanted: Any = self.schema.Asked.model_validate(asked or {})
+        except ValidationError as error:
+            raise NotAccepted("the request was not accepted", problems(error, self.schema.money)) from None
+        explain = wanted.top if wanted.explain else 0
+        self._count(len(rows), explain)
         accepted: list[Mapping[str, Any]] = []
         places: list[int] = []
         errors: list[dict[str, Any]] = []
         for place, given in enumerate(rows):
             try:
-                accepted.append(self.schema.Predict.model_validate(given).model_dump())
+                accepted.append(self.schema.Row.model_validate(self._counted(given)).model_dump())
                 places.append(place)
             except ValidationError as error:
                 errors.append({"row": place, "problems": problems(error, self.schema.money)})
-        if single and errors:
-            raise NotAccepted("the row was not accepted", errors[0]["problems"])
         if not accepted:
             raise NotAccepted(f"none of the {len(rows)} rows was accepted", errors)
-        return self._transposed(accepted, None if single else places, errors)
+        return self._transposed(accepted, places, errors, explain)
 
     def _transposed(
-        self, rows: Sequence[Mapping[str, Any]], places: Sequence[int] | None, errors: Sequence[dict[str, Any]]
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        places: Sequence[int] | None,
+        errors: Sequence[dict[str, Any]],
+        explain: int,
     ) -> Rows:
         attributes = [row["attributes"] for row in rows] if self.names else []
         columns = tuple([given[name] for given in attributes] for name in self.names)
-        return Rows([row[self.key] for row in rows], columns, places, errors)
+        return Rows([row[self.key] for row in rows], columns, places, errors, explain)
 
-    def _count(self, rows: int) -> None:
+    def _counted(self, row: Any) -> Any:
+        """The row with whole numbers that are written as 5.0 or 5e0 as the integers that they are: JSON has one kind of
+        number (RFC 8259), and its schema calls all of these integers."""
+        attributes = row.get("attributes") if isinstance(row, dict) else None
+        if not isinstance(attributes, dict):
+            return row
+        given = ((name, attributes.get(name)) for name in self.whole)
+        whole = {name: int(value) for name, value in given if isinstance(value, float) and value.is_integer()}
+        return {**row, "attributes": {**attributes, **whole}} if whole else row
+
+    def _count(self, rows: int, explain: int) -> None:
         if rows == 0:
             raise NotAccepted("a bulk request asks for at least one row")
         if rows > self.max_rows:
             raise TooLarge(f"{rows} rows; one request carries at most {self.max_rows}")
+        if explain and rows > self.max_explained:
+            raise TooLarge(f"{rows} rows to explain; one request has at most {self.max_explained} explained")
 
-    def _listed(self, given: Any) -> list[Any]:
-        """The rows of a bulk request that something is wrong with."""
-        if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in ("rows", "columns"):
-            raise NotAccepted('a bulk request is {"rows": [...]} or {"columns": {...}}')
+    def _listed(self, given: Any) -> tuple[list[Any], dict[str, Any]]:
+        """The rows of a bulk request that something is wrong with, and what stands beside them."""
+        form = "rows" if isinstance(given, dict) and "rows" in given else "columns"
+        asked = {name: value for name, value in given.items() if name != form} if isinstance(given, dict) else {}
+        if not isinstance(given, dict) or form not in given or not set(asked) <= set(self.schema.Asked.model_fields):
+            raise NotAccepted(
+                'a bulk request is {"rows": [...]} or {"columns": {...}}, with `explain` and `top` or not'
+            )
         rows = given["rows"] if "rows" in given else _by_row(given["columns"])
         if not isinstance(rows, list):
             raise NotAccepted("`rows` is a list of rows")
-        return rows
+        return rows, asked
 
 
 def _by_row(given: Any) -> list[dict[str, Any]]:

@@ -173,7 +173,10 @@ def _about(core: Core) -> str:
 
 
 def _operation(name: str, tag: str, summary: str, description: str = "") -> dict[str, Any]:
-    parameters = [{"in": "header", "name": header, "required": False, **told} for header, told in _IDS.items()]
+    parameters = [
+        {"in": "header", "name": header, "required": False, "description": told["description"], "schema": _ANY}
+        for header, told in _IDS.items()
+    ]
     return {
         "operationId": name,
         "tags": [tag],
@@ -244,7 +247,8 @@ def _listed(schema: Mapping[str, Any], title: str, most: int) -> dict[str, Any]:
 _SCHEMAS = "#/components/schemas/"
 _IDS: dict[str, dict[str, Any]] = {
     "x-request-id": {
-        "description": "The client's id of this request; anything else than this pattern is replaced by our own.",
+        "description": "The client's id of this request: 1 to 128 letters, digits, dots, underscores and hyphens; "
+        "anything else is replaced by our own.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     },
     "traceparent": {
@@ -252,5 +256,7 @@ _IDS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"},
     },
 }
+_ANY: dict[str, Any] = {"type": "string"}
+"""Of a header that is looked at, and never a reason to refuse a request."""
 _RETRY = {"retry-after": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
 _ALLOW = {"allow": {"description": "The method that the path takes.", "schema": {"type": "string"}}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -145,19 +146,27 @@ def test_rows_and_columns_read_at_once_are_what_the_contract_reads_row_by_row(ro
     assert single == told(lambda row: DECODER.accept([row], single=True), rows[0])
 
 
+ROW = {
+    "who": "x",
+    "attributes": {
+        "count": 1, "bounded": 2, "maybe_count": None, "maybe_bounded": 4, "paid": 5, "at": 6, "ratio": 7,
+        "maybe_ratio": None, "blank": None, "flag": True, "maybe_flag": None, "level": "low", "maybe_level": None,
+    },
+}  # fmt: skip
+
+
+def read_with(field: str, text: str) -> Rows:
+    """`ROW`, with a field written like that."""
+    body = json.dumps({**ROW, "attributes": {**ROW["attributes"], field: "HERE"}})  # type: ignore[dict-item]  # it is one
+    return DECODER.one(body.replace('"HERE"', text).encode())
+
+
 def test_rows_that_are_right_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {
-        "who": "x",
-        "attributes": {
-            "count": 1, "bounded": 2, "maybe_count": None, "maybe_bounded": 4, "paid": 5, "at": 6, "ratio": 7,
-            "maybe_ratio": None, "blank": None, "flag": True, "maybe_flag": None, "level": "low", "maybe_level": None,
-        },
-    }  # fmt: skip
     monkeypatch.setattr(DECODER, "accept", None)
     read = [
-        DECODER.one(json.dumps(row).encode()),
-        DECODER.many(json.dumps({"rows": [row]}).encode()),
-        DECODER.many(json.dumps({"columns": by_column([row])}).encode()),
+        DECODER.one(json.dumps(ROW).encode()),
+        DECODER.many(json.dumps({"rows": [ROW]}).encode()),
+        DECODER.many(json.dumps({"columns": by_column([ROW])}).encode()),
     ]
     assert [rows.keys for rows in read] == [["x"]] * 3
     assert [rows.columns for rows in read] == [read[0].columns] * 3
@@ -185,6 +194,40 @@ def test_more_rows_than_the_limit_are_too_many(form: str) -> None:
     body = {"rows": rows} if form == "rows" else {"columns": {"who": ["x"] * (MOST + 1)}}
     with pytest.raises(TooLarge, match=str(MOST)):
         DECODER.many(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5.0", 5), ("5e0", 5), ("-0", 0), ("-0.0", 0), ("9007199254740991.0", 2**53 - 1)]
+)
+def test_a_whole_number_is_an_integer_however_it_is_written(text: str, value: int) -> None:
+    rows = read_with("count", text)
+    assert [(type(one), one) for one in rows.columns[0]] == [(int, value)]
+
+
+@pytest.mark.parametrize(
+    "text", ["5.5", "1e-1", "9007199254740992", "9007199254740992.0", "1e16", "1e400", "-1e400", "true"]
+)
+def test_an_integer_is_whole_and_exact(text: str) -> None:
+    with pytest.raises(NotAccepted, match="not accepted"):
+        read_with("count", text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("5", 5.0), ("-0", -0.0), ("-0.0", -0.0), ("1e-400", 0.0), ("0.1", 0.1)])
+def test_a_float_is_what_python_reads(text: str, value: float) -> None:
+    (given,) = read_with("ratio", text).columns[6]
+    assert math.copysign(1, float(given)) == math.copysign(1, value) or text == "-0"  # an integer zero has no sign
+    assert float(given) == value
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e400", "1" + "0" * 400])
+def test_a_float_is_not_infinite(text: str) -> None:
+    with pytest.raises(NotAccepted):
+        read_with("ratio", text)
+
+
+def test_the_last_of_two_equal_names_counts() -> None:
+    """As RFC 8259 leaves it, and as JSON is read by Python, JavaScript, Go and PostgreSQL."""
+    assert read_with("count", '1, "count": 2').columns[0] == [2]
 
 
 @pytest.mark.parametrize("body", [{"rows": []}, {"columns": by_column([])}, {"rows": [], "columns": {}}, {}])
