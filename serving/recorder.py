@@ -1,4 +1,4 @@
-"""The prediction log as serving writes it: each entry is in a file before its answer leaves.
+"""The prediction log as serving writes it: each entry, and each outcome, is in a file before its answer leaves.
 
 What was written survives a killed process, for the kernel has it; a sealed segment survives the machine. In a
 directory, segments are the log. For PostgreSQL they wait in HOME/USECASE/spool/PROCESS until `serving.ship` has
@@ -12,12 +12,13 @@ import logging
 import os
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from features.store.base import address
 from model.predictions import Entry, Header
+from model.predictions.outcome import Outcomes
 from model.predictions.reading import place
 from model.predictions.segment import OPEN, SEALED, frame, name
 from serving.shipping import Shipping
@@ -35,8 +36,19 @@ DROPS = ("spool", "disk", "entry", "refused")
 refused its values (it is kept in a file then)."""
 
 
+_DISK = "the disk takes nothing; the server's log says why"
+
+
+class Unkept(Exception):
+    """A record is not in the log, and nothing of it; `reason` is one of `DROPS`."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.reason, self.why = reason, why
+
+
 class Recorder:
-    """Appends entries to the active segment. One per process; `append` and `tick` are called by one thread.
+    """Appends records to the active segment. One per process; its methods are called by one thread.
 
     Args:
         url: HOLDFAST_PREDICTIONS_URL; home: directory of the use case; bound: bytes that may wait for PostgreSQL.
@@ -58,6 +70,7 @@ class Recorder:
         self._path, self._size, self._begun, self._number = Path(), 0, 0.0, 0
         self._retry, self._trouble = 0.0, ""
         self._sealer = ThreadPoolExecutor(1, "seal")
+        self._flush: Future[None] | None = None
         self.off = url is not None and url.startswith("none:")
         if self.off:
             return
@@ -90,32 +103,24 @@ class Recorder:
             return
         rows = len(entry.keys)
         try:
-            head, payload = frame(entry)
-        except Exception as error:  # an answer is worth more than its record
-            if not self.dropped["entry"]:
-                log.error("prediction log: an entry cannot be encoded: %s: %s", type(error).__name__, error)
-            self.dropped["entry"] += rows
-            return
-        if self._shipping is not None and self.waiting + len(head) + len(payload) > self.bound:
-            self._drop("spool", rows, f"{self.bound:,} bytes wait for PostgreSQL in {self.directory}")
-            return
-        if self._retry and time.monotonic() < self._retry:
-            self._drop("disk", rows, "")
-            return
-        try:
-            if self._file is None:
-                self._open(entry.time)
-            self._write(head, payload)
-        except OSError as error:
-            self._retry = time.monotonic() + PAUSE
-            self._seal()
-            self._drop("disk", rows, str(error))
-            return
-        self.written += rows
-        if self._trouble:
-            self._recovered()
-        if self._size >= LARGEST:
-            self._seal()
+            self._put(entry, entry.time)
+        except Unkept as unkept:  # an answer is worth more than its record
+            self.dropped[unkept.reason] += rows
+        else:
+            self.written += rows
+
+    def keep(self, told: Outcomes) -> Future[None]:
+        """Write outcomes: they survive a killed process when this returns, and the machine when its result is there.
+        Not to be called after `close`, nor where no log is kept.
+
+        Raises:
+            Unkept: now, and nothing is written; or as the result, when they may be there, and may be sent again.
+        """
+        self._put(told, told.items[0].received_at)
+        if self._file is None or self._flush is None or self._flush.running() or self._flush.done():
+            file = None if self._file is None else os.dup(self._file)  # None: it is being sealed, in the same thread
+            self._flush = self._sealer.submit(_flushed, file)
+        return self._flush
 
     def tick(self) -> None:
         """Seal a segment that is old enough: to be called about twice a second, also when nothing is asked."""
@@ -135,6 +140,37 @@ class Recorder:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def _put(self, record: Entry | Outcomes, moment: int) -> None:
+        """Write a record; `moment` is its time, microseconds.
+
+        Raises:
+            Unkept: if it cannot be.
+        """
+        try:
+            head, payload = frame(record)
+        except Exception as error:
+            if not self.dropped["entry"]:
+                log.error("prediction log: an entry cannot be encoded: %s: %s", type(error).__name__, error)
+            raise Unkept("entry", "it cannot be encoded") from None
+        if self._shipping is not None and self.waiting + len(head) + len(payload) > self.bound:
+            self._note("spool", f"{self.bound:,} bytes wait for PostgreSQL in {self.directory}")
+            raise Unkept("spool", f"{self.bound:,} bytes wait for PostgreSQL")
+        if self._retry and time.monotonic() < self._retry:
+            raise Unkept("disk", _DISK)
+        try:
+            if self._file is None:
+                self._open(moment)
+            self._write(head, payload)
+        except OSError as error:
+            self._retry = time.monotonic() + PAUSE
+            self._seal()
+            self._note("disk", str(error))
+            raise Unkept("disk", _DISK) from None
+        if self._trouble:
+            self._recovered()
+        if self._size >= LARGEST:
+            self._seal()
 
     def _open(self, began: int) -> None:
         if self._shipping is not None:
@@ -165,7 +201,7 @@ class Recorder:
     def _seal(self) -> None:
         """Let another thread bring the segment to the disk and rename it, for that may take long."""
         file, path, size = self._file, self._path, self._size
-        self._file, self._size = None, 0
+        self._file, self._size, self._flush = None, 0, None
         if file is None:
             return
         if self._shipping is not None and size:
@@ -209,13 +245,9 @@ class Recorder:
     def _refused(self, rows: int) -> None:
         self.dropped["refused"] += rows
 
-    def _drop(self, reason: str, rows: int, why: str) -> None:
-        self.dropped[reason] += rows
-        self._note(reason, why)
-
     def _note(self, reason: str, why: str) -> None:
         """Log each change once."""
-        if reason != self._trouble and why:
+        if reason != self._trouble:
             self._trouble = reason
             log.error("prediction log: answers are not recorded now: %s", why)
 
@@ -223,3 +255,16 @@ class Recorder:
         told = ", ".join(f"{rows:,} ({reason})" for reason, rows in self.dropped.items() if rows)
         self._trouble, self._retry = "", 0.0
         log.warning("prediction log: answers are recorded again; not recorded since the start: %s", told or "none")
+
+
+def _flushed(file: int | None) -> None:
+    """Bring a file to the disk, and close it."""
+    if file is None:
+        return
+    try:
+        os.fdatasync(file)
+    except OSError as error:
+        log.error("prediction log: whether outcomes are on the disk is not known: %s", error)
+        raise Unkept("disk", _DISK) from None
+    finally:
+        os.close(file)

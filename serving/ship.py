@@ -26,8 +26,9 @@ import psycopg
 
 from features.store.base import StoreError, Unreachable
 from model.predictions import Entry, Header
+from model.predictions.outcome import Outcomes
 from model.predictions.postgres import Table
-from model.predictions.segment import SEALED, content, read, segments
+from model.predictions.segment import SEALED, content, records, segments
 from serving.shipping import GRACE
 
 ORPHANS = 5.0
@@ -109,11 +110,11 @@ class Shipper:
     def _ship(self, path: Path, connection: psycopg.Connection) -> None:
         size, data, damage = path.stat().st_size, content(path), ""
 
-        def whole() -> Iterator[tuple[Header, Entry]]:
+        def whole() -> Iterator[tuple[Header, Entry | Outcomes]]:
             """What can be read of it."""
             nonlocal damage
             try:
-                yield from read(path, data)
+                yield from records(path, data)
             except StoreError as error:
                 damage = str(error)
 
@@ -122,11 +123,11 @@ class Shipper:
             rows = self.table.insert(connection, whole())
         except VALUES as error:
             rows, damage = 0, f"{self.table.where} cannot hold some of it ({error})"
-            for header, entry in whole():
+            for header, record in whole():
                 try:
-                    rows += self.table.insert(connection, [(header, entry)])
+                    rows += self.table.insert(connection, [(header, record)])
                 except VALUES:
-                    lost += len(entry.keys)
+                    lost += len(record.items if isinstance(record, Outcomes) else record.keys)
         if not damage:
             path.unlink()
             _tell("shipped", path.name, size, rows)

@@ -1,4 +1,4 @@
-"""The prediction log in PostgreSQL: table `predictions` in the schema of the use case, a row per prediction."""
+"""The prediction log in PostgreSQL: tables `predictions` and `outcomes` in the schema of the use case."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from psycopg import errors
 
 from features.clock import micros, rfc3339
 from features.store.base import StoreError, Unreachable, address
+from model.predictions import postgres_outcomes
 from model.predictions.entry import Entry, Header, Prediction, exact, expand, inexact
+from model.predictions.outcome import Outcome, Outcomes, Settled
 from settings import redacted
 
 _TEXT = 'text COLLATE "C"'
@@ -56,7 +58,7 @@ _json = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Table:
-    """The predictions of one use case in a database (PostgreSQL 15 or later).
+    """The predictions of one use case, and their outcomes, in a database (PostgreSQL 15 or later).
 
     Every method raises Unreachable where the server is away, and StoreError where it refuses.
     """
@@ -65,9 +67,14 @@ class Table:
     usecase: str
 
     @property
+    def schema(self) -> str:
+        """The schema, for SQL."""
+        return f'"holdfast_{self.usecase}"'
+
+    @property
     def name(self) -> str:
-        """The table, for SQL."""
-        return f'"holdfast_{self.usecase}".predictions'
+        """The table of predictions, likewise."""
+        return f"{self.schema}.predictions"
 
     @property
     def where(self) -> str:
@@ -75,20 +82,20 @@ class Table:
         return f"{redacted(self.url)}, schema holdfast_{self.usecase}"
 
     def migrate(self) -> str:
-        """Make what is missing of the table; again, it changes nothing. What there is then, in words."""
+        """Make what is missing of the tables; again, it changes nothing. What there is then, in words."""
         with self.connected() as connection:
             self.make(connection)
-        return f"{self.where}: predictions"
+        return f"{self.where}: predictions, outcomes"
 
     def make(self, connection: psycopg.Connection) -> None:
-        """Make what is missing of the table."""
+        """Make what is missing of the tables."""
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
         run = connection.execute
         with connection.transaction():
             run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"holdfast_{self.usecase} predictions"])
             there = "SELECT 1 FROM pg_namespace WHERE nspname = %s"  # who may not make schemas may not ask for one
             if run(there, [f"holdfast_{self.usecase}"]).fetchone() is None:
-                run(f'CREATE SCHEMA "holdfast_{self.usecase}"')
+                run(f"CREATE SCHEMA {self.schema}")
             run(f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY (prediction_id))")
             for name, kind in COLUMNS.items():
                 run(f"ALTER TABLE {self.name} ADD COLUMN IF NOT EXISTS {name} {kind}")
@@ -98,9 +105,10 @@ class Table:
                 f"CREATE INDEX IF NOT EXISTS predictions_request_id ON {self.name} (request_id) "
                 "WHERE request_id <> prediction_id"
             )
+            postgres_outcomes.make(connection, self.schema)
 
     def writer(self) -> psycopg.Connection:
-        """A connection for `insert`; the table is made if it is missing and may be made."""
+        """A connection for `insert`; the tables are made if that of predictions is missing and may be made."""
         with self.telling():
             connection = self._connect(f"holdfast predictions {socket.gethostname()[:40]}")
             try:
@@ -113,23 +121,30 @@ class Table:
                 raise
             return connection
 
-    def insert(self, connection: psycopg.Connection, entries: Iterable[tuple[Header, Entry]]) -> int:
-        """Add the predictions of these entries in one transaction; those that are there already are left alone. How
-        many they are, with those.
+    def insert(self, connection: psycopg.Connection, records: Iterable[tuple[Header, Entry | Outcomes]]) -> int:
+        """Add the predictions and the outcomes of these records in one transaction; those that are there already are
+        left alone. How many predictions they are, with those.
 
         Raises:
-            psycopg.DataError, OverflowError, ValueError: for an entry that the table cannot hold.
+            psycopg.DataError, OverflowError, ValueError: for a record that the table cannot hold.
         """
-        rows = 0
+        rows, told = 0, list[Outcome]()
         with self.telling(), connection.transaction():
             with connection.cursor() as cursor, cursor.copy(f"COPY pg_temp.incoming ({_LISTED}) FROM STDIN") as copy:
-                for header, entry in entries:
-                    for one in expand(header, entry):
+                for header, record in records:
+                    if isinstance(record, Outcomes):
+                        told += record.items
+                        continue
+                    for one in expand(header, record):
                         copy.write_row(_row(one))
                         rows += 1
             connection.execute(
                 f"INSERT INTO {self.name} ({_LISTED}) SELECT {_LISTED} FROM pg_temp.incoming ON CONFLICT DO NOTHING"
             )
+            if told:
+                if connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.outcomes"]).fetchone() == (None,):
+                    self.make(connection)  # the log is from before there were outcomes
+                postgres_outcomes.insert(connection, self.schema, told)
         return rows
 
     def between(self, start: int | None = None, end: int | None = None) -> Iterator[Prediction]:
@@ -157,6 +172,26 @@ class Table:
         """The last ones answered, newest first; of one key, if it is given."""
         where = "true" if key is None else "key = %s"
         return list(self._ask(f"{where} ORDER BY prediction_id DESC LIMIT {int(limit)}", [] if key is None else [key]))
+
+    def outcomes(self, start: int | None = None, end: int | None = None) -> Iterator[Outcome]:
+        """All that were received, for the first time, in [start, end), microseconds, in order of time."""
+        limits = [("received_at >= %s", start), ("received_at < %s", end)]
+        asked = [(sql, rfc3339(limit)) for sql, limit in limits if limit is not None]
+        where = " AND ".join(sql for sql, _ in asked) or "true"
+        with self.connected() as connection:
+            rest = f"WHERE {where} ORDER BY received_at, outcome_id"
+            yield from postgres_outcomes.select(connection, self.schema, rest, [limit for _, limit in asked])
+
+    def latest(self, limit: int) -> list[Outcome]:
+        """The last ones received, newest first."""
+        with self.connected() as connection:
+            rest = "ORDER BY received_at DESC, outcome_id DESC LIMIT %s"
+            return list(postgres_outcomes.select(connection, self.schema, rest, [limit]))
+
+    def settled(self, found: Iterable[Prediction]) -> Iterator[Settled]:
+        """These predictions of this log, each with the outcome that holds now."""
+        with self.connected() as connection:
+            yield from postgres_outcomes.settled(connection, self.schema, found)
 
     def _ask(self, where: str, bound: list[Any]) -> Iterator[Prediction]:
         with self.connected() as connection, connection.transaction(), connection.cursor(name="predictions") as cursor:
@@ -201,8 +236,8 @@ class Table:
             ) from error
         except errors.InsufficientPrivilege as error:
             raise StoreError(
-                f"{self.where}: {self._said(error)}: run `holdfast migrate` as a user who may, and grant INSERT and "
-                "SELECT on predictions"
+                f"{self.where}: {self._said(error)}: run `holdfast migrate` as a user who may, and grant SELECT and "
+                "INSERT on predictions and outcomes, and UPDATE on outcomes"
             ) from error
         except psycopg.OperationalError as error:
             refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,8 @@ from features.clock import MINUTE
 from features.store import POSTGRESQL
 from features.store.base import StoreError
 from model.predictions.entry import Entry, Header, Prediction, expand
-from model.predictions.segment import SEALED, began, content, read, segments
+from model.predictions.outcome import Outcome, Settled, answered, by_key, joined, settle, unique
+from model.predictions.segment import SEALED, began, content, outcomes, read, segments
 from settings import redacted
 
 SLACK = MINUTE
@@ -35,10 +36,25 @@ class Log(Protocol):
     def newest(self, limit: int, key: str | None = None) -> list[Prediction]:
         """The last ones answered, newest first; of one key, if it is given."""
 
+    def outcomes(self, start: int | None = None, end: int | None = None) -> Iterator[Outcome]:
+        """All that were received, for the first time, in [start, end), microseconds; in order of time.
+
+        What waited in a spool is there late, so a job that reads on from where it stopped must not go by this time. To
+        read each outcome once: in PostgreSQL, `WHERE number > LAST ORDER BY number`, for outcomes are numbered in the
+        order of their commits; in files, by how far each segment was read, for they only grow, at the end, and keep
+        their names but for `.open`; there an id may come again.
+        """
+
+    def latest(self, limit: int) -> list[Outcome]:
+        """The last ones received, newest first."""
+
+    def settled(self, found: Iterable[Prediction]) -> Iterator[Settled]:
+        """These predictions of this log, each with the outcome that holds now."""
+
 
 @dataclass(frozen=True)
 class Directory:
-    """A log in a directory of segments; also one that servers are writing to."""
+    """A log in a directory of segments; also one that servers are writing to. Reading outcomes reads all of it."""
 
     path: Path
     usecase: str
@@ -86,6 +102,38 @@ class Directory:
                         )
         return [one for _, _, one in sorted(kept, reverse=True)]
 
+    def outcomes(self, start: int | None = None, end: int | None = None) -> Iterator[Outcome]:
+        """All that were received, for the first time, in [start, end), in order of time."""
+        found = (one for one in unique(self._told()).values() if start is None or one.received_at >= start)
+        yield from sorted((one for one in found if end is None or one.received_at < end), key=_received)
+
+    def latest(self, limit: int) -> list[Outcome]:
+        """The last ones received, newest first."""
+        return heapq.nlargest(limit, self.outcomes(), key=_received)
+
+    def settled(self, found: Iterable[Prediction]) -> Iterator[Settled]:
+        """These predictions of this log, each with the outcome that holds now."""
+        told = list(self._told())
+        keys = {one.key for one in told if one.key is not None}
+        entries = (entry for path in segments(self.path) if keys for _, entry in self._entries(path))
+        answers = (
+            (key, answered(entry.time, id_))
+            for entry in entries
+            if not keys.isdisjoint(entry.keys)
+            for key, id_ in zip(entry.keys, entry.ids(), strict=True)
+            if key in keys
+        )
+        holds = settle(told, by_key(answers))
+        for one in found:
+            yield joined(one, holds.get(one.prediction_id))
+
+    def _told(self) -> Iterator[Outcome]:
+        """Every outcome as often as it was received."""
+        for path in segments(self.path):
+            for header, record in outcomes(path):
+                if header.usecase == self.usecase:
+                    yield from record.items
+
     def _entries(self, path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Entry]]:
         return (both for both in read(path, data) if both[0].usecase == self.usecase)
 
@@ -101,6 +149,10 @@ class Directory:
             for one in expand(header, entry)
             if name in (entry.id, entry.request_id, one.prediction_id)
         ]
+
+
+def _received(one: Outcome) -> tuple[int, str]:
+    return one.received_at, one.outcome_id
 
 
 def _about(paths: list[Path], time: int) -> list[Path]:

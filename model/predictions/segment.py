@@ -1,7 +1,10 @@
-"""Segments: append-only files of framed records, the first a Header, the others entries.
+"""Segments: append-only files of framed records, the first a Header, the others entries and outcomes.
 
 A frame is 16 bytes and a payload: magic, the payload's length, its crc32, the crc32 of these 12 bytes; little-endian.
-To change what a payload holds: append fields with defaults to Entry, or raise Header.version and keep the old reader.
+The magic says what the payload is: HFP1 a header or an entry, HFO1 the outcomes of a request. To change what a payload
+holds: append fields with defaults to its struct, or raise Header.version and keep the old reader. For another kind of
+record, give it a magic of its own, as HFO1 came to be: segments from before are read as ever, and a reader from before
+takes the first such record for damage, keeps the file, and ships what stands before it.
 
 TIME-POD-PID-N.open   a process appends to it, or died while it did; TIME is that of its first entry, in microseconds
 TIME-POD-PID-N.seg    sealed: on the disk, never written again
@@ -12,32 +15,36 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from features.store.base import StoreError
 from model.predictions.entry import Entry, Header
+from model.predictions.outcome import Outcomes
 
-MAGIC = b"HFP1"
+ENTRY, OUTCOMES = b"HFP1", b"HFO1"
 OPEN, SEALED = ".open", ".seg"
 _FRAME = struct.Struct("<4sII")
 _CHECK = struct.Struct("<I")
 _SIZE = _FRAME.size + _CHECK.size
 _encode = msgspec.msgpack.Encoder().encode
 _header = msgspec.msgpack.Decoder(Header).decode
-_entry = msgspec.msgpack.Decoder(Entry).decode
+_DECODE: dict[bytes, Callable[[memoryview], Entry | Outcomes]] = {
+    ENTRY: msgspec.msgpack.Decoder(Entry).decode,
+    OUTCOMES: msgspec.msgpack.Decoder(Outcomes).decode,
+}
 
 
-def frame(record: Header | Entry) -> tuple[bytes, bytes]:
+def frame(record: Header | Entry | Outcomes) -> tuple[bytes, bytes]:
     """A record as it is written: its frame's head, and its payload.
 
     Raises:
         UnicodeEncodeError, OverflowError: for text or numbers that no reader could take.
     """
     payload = _encode(record)
-    head = _FRAME.pack(MAGIC, len(payload), zlib.crc32(payload))
+    head = _FRAME.pack(OUTCOMES if isinstance(record, Outcomes) else ENTRY, len(payload), zlib.crc32(payload))
     return head + _CHECK.pack(zlib.crc32(head)), payload
 
 
@@ -66,36 +73,52 @@ def content(path: Path) -> bytes:
 
 
 def read(path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Entry]]:
-    """The entries of a segment, each with its header, in the order they were written.
+    """The entries of a segment, as `records` reads them."""
+    for header, record in records(path, data, only=ENTRY):
+        if isinstance(record, Entry):
+            yield header, record
+
+
+def outcomes(path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Outcomes]]:
+    """The outcomes of a segment, likewise."""
+    for header, record in records(path, data, only=OUTCOMES):
+        if isinstance(record, Outcomes):
+            yield header, record
+
+
+def records(
+    path: Path, data: bytes | None = None, *, only: bytes | None = None
+) -> Iterator[tuple[Header, Entry | Outcomes]]:
+    """The records of a segment, each with its header, in the order they were written.
 
     A last record that is cut off was never acknowledged, and is left out: its process died while it wrote.
 
     Args:
-        data: the segment's content, where it is at hand.
+        data: the segment's content, where it is at hand. only: the magic of those that are wanted; None is all.
 
     Raises:
         StoreError: at a record that is not what was written, naming file and offset; what stands before it is given.
     """
     header = None
-    for offset, payload in _payloads(path, content(path) if data is None else data):
+    for offset, magic, payload in _payloads(path, content(path) if data is None else data):
         try:
             if header is None:
                 header = _header(payload)
-            else:
-                yield header, _entry(payload)
+            elif only is None or magic == only:
+                yield header, _DECODE[magic](payload)
         except msgspec.MsgspecError as error:
             raise _damaged(path, offset, f"a record of another form ({error})") from None
 
 
-def _payloads(path: Path, data: bytes) -> Iterator[tuple[int, memoryview]]:
+def _payloads(path: Path, data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
     offset, end, view = 0, len(data), memoryview(data)
     while offset < end:
         head = data[offset : offset + _SIZE]
-        if not head.startswith(MAGIC) and not (len(head) < len(MAGIC) and MAGIC.startswith(head)):
+        if not any(magic.startswith(head[: len(magic)]) for magic in _DECODE):
             raise _damaged(path, offset, "no record begins here")
         if len(head) < _SIZE:
             return
-        _, length, crc = _FRAME.unpack_from(head)
+        magic, length, crc = _FRAME.unpack_from(head)
         if zlib.crc32(head[: _FRAME.size]) != _CHECK.unpack_from(head, _FRAME.size)[0]:
             raise _damaged(path, offset, "a record's length is not what was written")
         begin = offset + _SIZE
@@ -104,7 +127,7 @@ def _payloads(path: Path, data: bytes) -> Iterator[tuple[int, memoryview]]:
         payload = view[begin : begin + length]
         if zlib.crc32(payload) != crc:
             raise _damaged(path, offset, "a record is not what was written")
-        yield offset, payload
+        yield offset, magic, payload
         offset = begin + length
 
 

@@ -1,0 +1,114 @@
+"""Outcomes in PostgreSQL: table `outcomes` beside `predictions`, a row per id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import psycopg
+
+from features.clock import micros, rfc3339
+from model.predictions.entry import Prediction
+from model.predictions.outcome import Outcome, Settled, joined, unique
+
+_TEXT = 'text COLLATE "C"'
+COLUMNS = {
+    "outcome_id": _TEXT,
+    "prediction_id": _TEXT,
+    "key": _TEXT,
+    "at": "timestamptz",
+    "outcome": "boolean",
+    "observed_at": "timestamptz",
+    "received_at": "timestamptz",
+    "client": "text",
+}
+"""The fields of an Outcome. Beside them `number`: outcomes in the order in which they were committed."""
+_TIMES = ("at", "observed_at", "received_at")
+_LISTED = ", ".join(COLUMNS)
+_PART = 5_000
+"""Predictions whose outcomes are asked for at once."""
+
+
+def make(connection: psycopg.Connection, schema: str) -> None:
+    """Make what is missing of the table; `schema` is quoted, and there."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    run, table = connection.execute, f"{schema}.outcomes"
+    run(
+        f"CREATE TABLE IF NOT EXISTS {table} ({columns}, number bigint GENERATED ALWAYS AS IDENTITY UNIQUE, "
+        "PRIMARY KEY (outcome_id))"
+    )
+    for name, kind in COLUMNS.items():
+        run(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {kind}")
+    run(f"CREATE INDEX IF NOT EXISTS outcomes_prediction_id ON {table} (prediction_id) WHERE key IS NULL")
+    run(f"CREATE INDEX IF NOT EXISTS outcomes_key_at ON {table} (key, at) WHERE key IS NOT NULL")
+    run(f"CREATE INDEX IF NOT EXISTS outcomes_received_at ON {table} (received_at)")
+
+
+def insert(connection: psycopg.Connection, schema: str, told: Iterable[Outcome]) -> None:
+    """Add outcomes at the end of the running transaction: until it commits other writers wait, so that numbers are in
+    the order of commits. An id that is there already stays as it is, unless this was received before it."""
+    rows = [_row(one) for one in unique(told).values()]
+    if not rows:
+        return
+    run, table = connection.execute, f"{schema}.outcomes"
+    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [table])
+    asked = ", ".join(f"%s::{kind.partition(' ')[0]}[]" for kind in COLUMNS.values())
+    first = ", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)
+    run(
+        f"INSERT INTO {table} AS there ({_LISTED}) SELECT * FROM unnest({asked}) AS told ({_LISTED}) "
+        f"ORDER BY told.received_at ON CONFLICT (outcome_id) DO UPDATE SET {first} "
+        "WHERE EXCLUDED.received_at < there.received_at",
+        [list(column) for column in zip(*rows, strict=True)],
+    )
+
+
+def select(connection: psycopg.Connection, schema: str, rest: str, bound: Sequence[Any]) -> Iterator[Outcome]:
+    """The outcomes that the rest of a query asks for."""
+    with connection.transaction(), connection.cursor(name="outcomes") as cursor:
+        cursor.itersize = _PART
+        cursor.execute(f"SELECT {_LISTED} FROM {schema}.outcomes {rest}", bound)
+        for row in cursor:
+            yield _outcome(row)
+
+
+def settled(connection: psycopg.Connection, schema: str, found: Iterable[Prediction]) -> Iterator[Settled]:
+    """Predictions, each with the outcome that holds now: the rule of `outcome.settle` as SQL."""
+    columns = ", ".join(f"last.{name}" for name in COLUMNS)
+    sql = f"""
+        SELECT asked.prediction_id, {columns}
+        FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS asked (prediction_id, key, answered_at)
+        CROSS JOIN LATERAL (
+            SELECT * FROM {schema}.outcomes WHERE key IS NULL AND prediction_id = asked.prediction_id COLLATE "C"
+            UNION ALL
+            SELECT * FROM {schema}.outcomes AS one
+            WHERE key = asked.key COLLATE "C" AND at >= asked.answered_at AND NOT EXISTS (
+                SELECT FROM {schema}.predictions AS later
+                WHERE later.key = asked.key COLLATE "C" AND later.answered_at <= one.at
+                AND (later.answered_at, length(later.prediction_id), later.prediction_id)
+                > (asked.answered_at, length(asked.prediction_id), asked.prediction_id COLLATE "C")
+            )
+            ORDER BY observed_at DESC, received_at DESC, outcome_id DESC LIMIT 1
+        ) AS last"""
+    rest = iter(found)
+    while part := list(islice(rest, _PART)):
+        bound = [
+            [one.prediction_id for one in part],
+            [one.key for one in part],
+            [rfc3339(one.answered_at) for one in part],
+        ]
+        holds = {row[0]: _outcome(row[1:]) for row in connection.execute(sql, bound)}
+        for one in part:
+            yield joined(one, holds.get(one.prediction_id))
+
+
+def _row(one: Outcome) -> tuple[Any, ...]:
+    times = {name: None if (moment := getattr(one, name)) is None else rfc3339(moment) for name in _TIMES}
+    return tuple(times.get(name, getattr(one, name)) for name in COLUMNS)
+
+
+def _outcome(row: Sequence[Any]) -> Outcome:
+    stored = dict(zip(COLUMNS, row, strict=True))
+    for name in _TIMES:
+        stored[name] = None if stored[name] is None else micros(stored[name])
+    return Outcome(**stored)
