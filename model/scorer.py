@@ -48,6 +48,12 @@ class Scores:
     def __len__(self) -> int:
         return len(self.margin)
 
+    def cut(self, start: int, stop: int) -> Scores:
+        """Rows [start, stop)."""
+        here = slice(start, stop)
+        features = {name: values[here] for name, values in self.features.items()}
+        return Scores(features, self.matrix[here], self.margin[here], self.probability[here], self.positive[here])
+
 
 class Scorer:
     """A model, its calibration and its rule, on top of a feature set."""

@@ -25,12 +25,21 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Answers:
-    """Makes answers of one use case: `Answer` of a single prediction, `Numbered` of a bulk request."""
+    """Makes answers of one use case."""
 
     def __init__(self, usecase: UseCase) -> None:
-        fields = [(usecase.key, str), *FIELDS]
-        self.Answer: Any = msgspec.defstruct("Answer", fields, gc=False)
-        self.Numbered: Any = msgspec.defstruct("Numbered", [("row", int), *fields], gc=False)
+        fields, row, why = [(usecase.key, str), *FIELDS], ("row", int), ("explanation", dict[str, Any])
+        self._kinds: dict[tuple[bool, bool], Any] = {
+            (False, False): msgspec.defstruct("Answer", fields, gc=False),
+            (True, False): msgspec.defstruct("Numbered", [row, *fields], gc=False),
+            (False, True): msgspec.defstruct("Explained", [*fields, why], gc=False),
+            (True, True): msgspec.defstruct("NumberedExplained", [row, *fields, why], gc=False),
+        }
+
+    def of(self, *, numbered: bool, explained: bool) -> Any:
+        """The struct of one answer: first its place in a bulk request, if it is `numbered`, and last its explanation,
+        if it is `explained`."""
+        return self._kinds[numbered, explained]
 
 
 def encode(value: Any) -> bytes:

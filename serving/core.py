@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
@@ -27,6 +27,7 @@ from serving.answers import Answers
 from serving.call import Call
 from serving.decode import Decoder
 from serving.errors import Failed, NotReady
+from serving.feedback import Feedback
 from serving.online import Found, Online
 from serving.privacy import Privacy
 from serving.recorder import Recorder
@@ -38,6 +39,8 @@ from usecases import UseCase
 
 T = TypeVar("T")
 log = logging.getLogger("holdfast.serving")
+EXPLAINED, EXPLAINED_QUEUE = 16, 10
+"""Rows that are explained in one go, some hundredths of a second; and full requests that may wait for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Part:
     batch: Batch
     start: int
     stop: int
+    reasons: Sequence[dict[str, Any]] = ()
+    """Explanations of its rows, as `model.explanation` tells them; none where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ class Core:
 
     def __init__(self, usecase: UseCase, directory: Path, settings: Settings, *, record: bool = True) -> None:
         self.usecase, self.settings, self.schema = usecase, settings, Schema(usecase)
-        self.decoder, self.answers = Decoder(self.schema, settings.max_rows), Answers(usecase)
+        self.decoder = Decoder(self.schema, settings.max_rows, settings.max_explained_rows)
+        self.answers = Answers(usecase)
         self.fields = self.schema.fields
         self.loaded: Loaded | None = None
         self.refused: list[str] = []
@@ -107,6 +113,7 @@ class Core:
         self._cells = {field.name: cells(field) for field in self.fields}
         self.privacy = Privacy(settings)
         self.recorder = self._recorder(self.loaded) if record and self.loaded else None
+        self.feedback = Feedback(usecase, settings.max_rows, self.privacy.pseudonyms, self.recorder)
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
             size=len,
@@ -116,6 +123,15 @@ class Core:
             threaded=lambda _: self.online.waits,  # what only computes is quicker on the loop, at any size
             parallel=min(2, settings.online_pool) if self.online.waits else 1,
             observe=metrics.Batches(),
+        )
+        # on a thread, in few rows at a time, with a queue of its own: predictions never wait for explanations
+        self.explainer: ModelRunner[tuple[Part, int], Part] = ModelRunner(
+            self._explain,
+            size=lambda asked: asked[0].stop - asked[0].start,
+            max_batch_size=EXPLAINED,
+            max_queue_rows=EXPLAINED_QUEUE * settings.max_explained_rows,
+            max_latency_ms=settings.max_latency_ms,
+            threaded=lambda _: True,
         )
 
     def ready(self) -> dict[str, Any]:
@@ -175,6 +191,9 @@ class Core:
         """
         self._loaded()
         most, failed = self.settings.max_batch_size, list[dict[str, Any]]()
+        if rows.explain:
+            most = min(most, EXPLAINED)
+            self.explainer.admit(len(rows), call.deadline)
         if len(rows) <= most:
             parts = await self._score(rows, call, failed)
         else:  # others take their turn in between
@@ -213,7 +232,9 @@ class Core:
 
     async def close(self, seconds: float) -> None:
         """Answer what was accepted, then let go of the store and seal the log."""
+        until = time.monotonic() + seconds
         await self.runner.close(seconds)
+        await self.explainer.close(max(0.0, until - time.monotonic()))
         self.online.close()
         if self.recorder is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.recorder.close)
@@ -254,10 +275,24 @@ class Core:
         stops = list(accumulate(map(len, asked), initial=0))
         return [Part(batch, start, stop) for start, stop in pairwise(stops)]
 
+    def _explain(self, asked: list[tuple[Part, int]]) -> list[Part]:
+        """The parts with as many reasons for each row as are asked for."""
+        started = time.perf_counter()
+        scorer = self._loaded().scorer
+        told = [
+            replace(part, reasons=scorer.explain(part.batch.scores.cut(part.start, part.stop)).top(most))
+            for part, most in asked
+        ]
+        metrics.stage["explain"](time.perf_counter() - started)
+        return told
+
     async def _score(self, rows: Rows, call: Call, failed: list[dict[str, Any]]) -> list[tuple[Rows, Part]]:
         """The rows with their part of a batch; what fails is halved, until only the rows to blame are left out."""
         try:
-            return [(rows, await self.runner.async_run(rows, deadline=call.deadline, turns=call.turns))]
+            part = await self.runner.async_run(rows, deadline=call.deadline, turns=call.turns)
+            if rows.explain:
+                part = await self.explainer.async_run((part, rows.explain), deadline=call.deadline)
+            return [(rows, part)]
         except Failed as error:
             if rows.places is None:
                 raise
@@ -281,9 +316,10 @@ class Core:
         ids = [call.id] if rows.places is None else [f"{call.id}-{place}" for place in rows.places]
         columns: list[Iterable[Any]] = [rows.keys, probability, map(words.__getitem__, positive), *map(repeat, rule)]
         columns += [when, known, repeat(found.degraded), repeat(call.request_id), ids]
-        if rows.places is None:
-            return list(map(self.answers.Answer, *columns))
-        return list(map(self.answers.Numbered, rows.places, *columns))
+        if rows.explain:
+            columns.append(part.reasons)
+        kind = self.answers.of(numbered=rows.places is not None, explained=bool(rows.explain))
+        return list(map(kind, *columns) if rows.places is None else map(kind, rows.places, *columns))
 
     def _record(self, rows: Rows, part: Part, call: Call) -> None:
         if self.recorder is None or self.recorder.off:

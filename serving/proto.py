@@ -20,6 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from features.contract import SAFE_INTEGER, Column, ContractError, Kind, columns
+from model.explanation import MOST, TOP
 from serving.errors import Malformed
 from usecases import UseCase
 
@@ -121,9 +122,10 @@ class Protocol:
         """
         return self._row(_read(self._predict, data))
 
-    def rows(self, data: bytes) -> list[dict[str, Any]]:
-        """A PredictBulkRequest, likewise."""
-        return [self._row(message) for message in _read(self._bulk, data).rows]
+    def rows(self, data: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """A PredictBulkRequest, likewise: its rows, and what it says beside them."""
+        bulk = _read(self._bulk, data)
+        return [self._row(message) for message in bulk.rows], _asked(bulk)
 
     def nothing(self, data: bytes) -> None:
         """A GetModelRequest, likewise."""
@@ -131,12 +133,13 @@ class Protocol:
 
     def prediction(self, answer: Mapping[str, Any]) -> bytes:
         """A Prediction of an answer's fields by name."""
-        return bytes(self._prediction(**answer).SerializeToString())
+        return bytes(self._prediction(**_explained(answer)).SerializeToString())
 
     def predictions(self, answers: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]) -> bytes:
         """A PredictBulkResponse: answers with their `row`, and `{"row": place, "problems": [...]}` of the others."""
         told = [{"row": one["row"], "problems": [_problem(each) for each in one["problems"]]} for one in errors]
-        return bytes(self._predictions(predictions=answers, errors=told).SerializeToString())
+        predictions = [_explained(one) for one in answers]
+        return bytes(self._predictions(predictions=predictions, errors=told).SerializeToString())
 
     def model(self, tag: str, fingerprint: str, threshold: float) -> bytes:
         """A Model."""
@@ -150,7 +153,7 @@ class Protocol:
 
     def _row(self, message: Any) -> dict[str, Any]:
         key = self.usecase.key
-        row: dict[str, Any] = {}
+        row = _asked(message)
         if message.HasField(key):
             row[key] = getattr(message, key)
         if len(unknown := UnknownFieldSet(message)):
@@ -172,6 +175,20 @@ def _read(kind: Any, data: bytes) -> Any:
         return kind.FromString(data)
     except DecodeError as error:
         raise Malformed(f"the message is no {kind.DESCRIPTOR.name}: {error}") from None
+
+
+def _asked(message: Any) -> dict[str, Any]:
+    """What a request says of explanations."""
+    return {name: getattr(message, name) for name in ("explain", "top") if message.HasField(name)}
+
+
+def _explained(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer with the values in its explanation as JSON: protobuf has no type for any of them."""
+    if "explanation" not in answer:
+        return answer
+    own = answer["explanation"]
+    told = [{**one, "value": json.dumps(one["value"], ensure_ascii=False)} for one in own["contributions"]]
+    return {**answer, "explanation": {**own, "contributions": told}}
 
 
 def _unknown(fields: Any) -> dict[str, Any]:
@@ -205,7 +222,14 @@ def _answer(usecase: UseCase) -> tuple[_Field, ...]:
         _Field("request_id", "string", "The metadata x-request-id, or else the server's own id of the request."),
         _Field("prediction_id", "string", "The server's own id of this prediction, in the prediction log."),
         _Field("row", "int32", "In a bulk answer: the position in the request, from 0."),
+        _Field("explanation", "Explanation", "Why; there where it was asked for."),
     )
+
+
+_EXPLAIN = (
+    _Field("explain", "bool", "Whether predictions carry an explanation. May be left out: means false."),
+    _Field("top", "int32", f"Most contributions of an explanation. 1 to {MOST}. May be left out: means {TOP}."),
+)
 
 
 def _messages(usecase: UseCase) -> Iterator[tuple[str, str, tuple[_Field, ...]]]:
@@ -213,14 +237,15 @@ def _messages(usecase: UseCase) -> Iterator[tuple[str, str, tuple[_Field, ...]]]
     own = usecase.features.attributes
     key = _Field(usecase.key, "string", f"Whose prediction is asked for. {_UNITS['key']}.")
     if own is None:
-        yield "PredictRequest", "One row.", (key,)
+        yield "PredictRequest", "One row.", (key, *_EXPLAIN)
     else:
         fields = tuple(_Field(column.name, _KINDS[column.kind], _comment(column)) for column in columns(own))
-        yield "PredictRequest", "One row.", (key, _Field("attributes", "Attributes", "What the request says of it."))
+        said = _Field("attributes", "Attributes", "What the request says of it.")
+        yield "PredictRequest", "One row.", (key, said, *_EXPLAIN)
         yield "Attributes", (own.__doc__ or "").strip(), fields
     yield "Prediction", "The answer for one row.", _answer(usecase)
     rows = _Field("rows", "PredictRequest", "At least one.", repeated=True)
-    yield "PredictBulkRequest", "Many rows.", (rows,)
+    yield "PredictBulkRequest", "Many rows, which say nothing of explanations themselves.", (rows, *_EXPLAIN)
     predictions = _Field("predictions", "Prediction", "One per accepted row, in order.", repeated=True)
     errors = _Field("errors", "RowErrors", "The rows that were not accepted, and why.", repeated=True)
     yield "PredictBulkResponse", "", (predictions, errors)
@@ -230,6 +255,25 @@ def _messages(usecase: UseCase) -> Iterator[tuple[str, str, tuple[_Field, ...]]]
     given = _Field("given", "string", "The value that was sent, as JSON, shortened; left out where it is missing.")
     yield "Problem", "One reason.", (field, _Field("problem", "string", "What is wrong."), given)
     yield "GetModelRequest", "", ()
+    yield (
+        "Explanation",
+        "Why: base + the contributions + rest = margin, but for rounding. All are log-odds.",
+        (
+            _Field("base", "double", "The margin before anything is known of a row."),
+            _Field("margin", "double", "What calibration makes the probability of."),
+            _Field("contributions", "Contribution", "The largest by size, in that order.", repeated=True),
+            _Field("rest", "double", "What the other inputs add up to."),
+        ),
+    )
+    yield (
+        "Contribution",
+        "What one input of the model adds to the margin.",
+        (
+            _Field("feature", "string", "The input's name."),
+            _Field("value", "string", "Its value, as JSON; null where it is missing."),
+            _Field("contribution", "double", "Above 0 it speaks for the positive decision."),
+        ),
+    )
     tag = _Field("tag", "string", "NAME:VERSION.")
     fingerprint = _Field("fingerprint", "string", "Of the features, sha256.")
     threshold = _Field("threshold", "double", "The decision is positive from this probability on.")

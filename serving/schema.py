@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from features.contract import Contract, Key
 from features.contract import columns as columns_of
+from model.explanation import MOST, TOP
 from usecases import UseCase
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -29,8 +30,39 @@ class RowErrors(BaseModel):
     problems: list[Problem]
 
 
+class Contribution(BaseModel):
+    """What one input of the model adds to the margin."""
+
+    feature: str = Field(description="Of the model's `inputs`.")
+    value: bool | int | float | str | None = Field(
+        description="Its value: a level as text, money in minor units, times in microseconds; null where it is missing."
+    )
+    contribution: float = Field(description="In log-odds; above 0 it speaks for the positive decision.")
+
+
+class Explanation(BaseModel):
+    """Why: base + the contributions + rest = margin, but for rounding."""
+
+    base: float = Field(description="The margin before anything is known of a row.")
+    margin: float = Field(description="The model's log-odds, before calibration makes the probability of them.")
+    contributions: list[Contribution] = Field(description="The largest by size, in that order.")
+    rest: float = Field(description="What the other inputs add up to.")
+
+
+_Whole = Annotated[int, BeforeValidator(lambda given: int(given) if _is_whole(given) else given)]
+"""JSON has one kind of number: 5.0 is a whole one too."""
+_EXPLAIN: dict[str, Any] = {"explain": (bool, Field(False, description="Whether answers carry an explanation."))}
+_TOP: dict[str, Any] = {
+    "top": (
+        _Whole,
+        Field(TOP, ge=1, le=MOST, description="Most contributions of an explanation, if there is one."),
+    )
+}
+
+
 class Schema:
-    """The models of one use case. `Predict` is a row; `Bulk` is rows or columns; `Answer` and `Answers` come back.
+    """The models of one use case. `Predict` and `Explain` ask for a row, `Bulk` for many, each a `Row`, or for columns;
+    `Answer` and `Answers` come back. `Asked` is what each may say beside its rows.
 
     `fields` are the attributes' columns, in the contract's order, and `names` their names.
     """
@@ -47,7 +79,10 @@ class Schema:
             fields["attributes"] = (attributes, Field(description="What the request says of it."))
         else:
             fields["attributes"] = (none, Field(default_factory=none, description="Nothing: this model reads events."))
-        self.Predict: type[BaseModel] = create_model("Predict", __config__=_STRICT, **fields)
+        self.Row: type[BaseModel] = create_model("Row", __config__=_STRICT, **fields)
+        self.Asked: type[BaseModel] = create_model("Asked", __config__=_STRICT, **_EXPLAIN, **_TOP)
+        self.Predict: type[BaseModel] = create_model("Predict", __config__=_STRICT, **fields, **_EXPLAIN, **_TOP)
+        self.Explain: type[BaseModel] = create_model("Explain", __config__=_STRICT, **fields, **_TOP)
         columns: dict[str, Any] = {key: (list[str], Field(description="One key per row."))}
         if attributes is not None:
             lists: dict[str, Any] = {name: (list[Any], Field()) for name in attributes.model_fields}
@@ -55,8 +90,10 @@ class Schema:
             columns["attributes"] = (by_name, Field())
         by_column: Any = create_model("Columns", __config__=_STRICT, **columns)
         either: dict[str, Any] = {
-            "rows": (_list(self.Predict) | None, Field(None, description="Or else `columns`.", min_length=1)),
+            "rows": (_list(self.Row) | None, Field(None, description="Or else `columns`.", min_length=1)),
             "columns": (by_column | None, Field(None, description="The same by column, all equally long.")),
+            **_EXPLAIN,
+            **_TOP,
         }
         self.Bulk: type[BaseModel] = create_model("Bulk", __config__=_STRICT, **either)
         answer: dict[str, Any] = {
@@ -74,6 +111,7 @@ class Schema:
             ),
             "request_id": (str, Field(description="The request's `x-request-id`, or else ours.")),
             "prediction_id": (str, Field(description="Of this answer, in the prediction log.")),
+            "explanation": (Explanation | None, Field(None, description="Only there where it was asked for.")),
         }
         self.Answer: type[BaseModel] = create_model("Answer", **answer)
         row: Any = (int, Field(description="Position in the request, from 0."))
@@ -83,6 +121,10 @@ class Schema:
             "errors": (list[RowErrors], Field(description="The rows that were not accepted, and why.")),
         }
         self.Answers: type[BaseModel] = create_model("Answers", **several)
+
+
+def _is_whole(given: object) -> bool:
+    return isinstance(given, float) and given.is_integer()
 
 
 def _list(one: Any) -> Any:

@@ -33,7 +33,7 @@ class Typed:
     async def predict(self, data: bytes, call: Call) -> tuple[bytes, str]:
         """One row."""
         self.core.runner.admit(1, call.deadline)  # refused before it is read, where it would be refused behind it
-        rows = self.core.decoder.accept([self.protocol.row(data)], single=True)
+        rows = self.core.decoder.single(self.protocol.row(data))
         _staged("decode", call.started)
         await self._gathering.join()
         told = await self.core.predict(rows, call)
@@ -45,7 +45,7 @@ class Typed:
     async def bulk(self, data: bytes, call: Call) -> tuple[bytes, str]:
         """Many rows."""
         self.core.runner.admit(1, call.deadline)
-        rows = self.core.decoder.accept(self.protocol.rows(data))
+        rows = self.core.decoder.accept(*self.protocol.rows(data))
         _staged("decode", call.started)
         told = await self.core.predict(rows, call)
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Holdfast's own routes, /v1: predictions as JSON, one row or many, and what is live."""
+"""Holdfast's own routes, /v1: predictions as JSON, one row or many, their outcomes, and what is live."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class V1:
         return [
             Route("POST", "/v1/predict", self.predict),
             Route("POST", "/v1/predict/bulk", self.bulk),
+            Route("POST", "/v1/explain", self.explain),
+            Route("POST", "/v1/feedback", self.feedback),
             Route("GET", "/v1/models", self.models),
         ]
 
@@ -33,11 +35,22 @@ class V1:
         told = await self._told(asked, self.core().decoder.one)
         return Answer(encoded(told.answers[0]))
 
+    async def explain(self, asked: Asked) -> Answer:
+        """One row, and why."""
+        told = await self._told(asked, self.core().decoder.explained)
+        return Answer(encoded(told.answers[0]))
+
     async def bulk(self, asked: Asked) -> Answer:
         """Many rows."""
         told = await self._told(asked, self.core().decoder.many)
         body = encoded({"predictions": told.answers, "errors": told.errors})
         return Answer(body, "partial" if told.errors else "ok")
+
+    async def feedback(self, asked: Asked) -> Answer:
+        """What became of those whom predictions were about."""
+        feedback = self.core().feedback
+        told = await feedback.accept(feedback.read(asked.body), asked.call)
+        return Answer(encode(told), "partial" if told["errors"] else "ok")
 
     async def models(self, _: Asked) -> Answer:
         """What is live."""

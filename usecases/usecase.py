@@ -14,13 +14,20 @@ from pathlib import Path
 
 from features import clock
 from features.clock import DAY
-from features.contract import column_of, columns
+from features.contract import ContractError, column_of, columns
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
 from settings import HoldfastError
 
 HERE = Path(__file__).parent
+BESIDE = frozenset(
+    """
+    attributes explain top row probability decision threshold model fingerprint as_of known degraded request_id
+    prediction_id explanation
+    """.split()
+)
+"""What stands beside the key in a request or an answer, and so is no name for a key."""
 
 
 class UseCaseError(HoldfastError, ValueError):
@@ -81,7 +88,7 @@ class UseCase:
         decisions: what the answer says below and above the threshold.
 
     Raises:
-        UseCaseError: if the parts do not fit together.
+        UseCaseError: if the parts do not fit together. ContractError: if the key has a name that is taken.
     """
 
     name: str
@@ -110,6 +117,11 @@ class UseCase:
         if len(keys) != 1:
             raise UseCaseError(f"{self.name}: events and records name the key differently: {', '.join(sorted(keys))}")
         object.__setattr__(self, "key", keys.pop())
+        if self.key in BESIDE:
+            raise ContractError(
+                f"{self.name}: the key cannot be called {self.key!r}: requests and answers have a field of that name "
+                "beside it; choose another name"
+            )
         events = self.sources.get("events")
         if (events.contract if events else None) is not self.features.events:
             raise UseCaseError(f"{self.name}: the feature set and the source of events have different contracts")

@@ -85,7 +85,7 @@ async def ask(core: Core, rows: list[dict[str, Any]], bulk: bool, before: int, l
     """What one client receives: (answers, errors), a problem, or nothing because it left."""
     for _ in range(before):
         await asyncio.sleep(0)
-    given = core.decoder.accept(rows if bulk else rows[:1], single=not bulk)
+    given = core.decoder.accept(rows) if bulk else core.decoder.single(rows[0])
     task = asyncio.ensure_future(core.predict(given, Call.begin("/test")))
     if leaves is not None:
         for _ in range(leaves):

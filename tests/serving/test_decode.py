@@ -143,7 +143,7 @@ def test_rows_and_columns_read_at_once_are_what_the_contract_reads_row_by_row(ro
     assert told(DECODER.many, json.dumps({"rows": rows}).encode()) == right
     assert told(DECODER.many, json.dumps({"columns": by_column(rows)}).encode()) == right
     single = told(DECODER.one, json.dumps(rows[0]).encode())
-    assert single == told(lambda row: DECODER.accept([row], single=True), rows[0])
+    assert single == told(DECODER.single, rows[0])
 
 
 ROW = {
@@ -181,7 +181,7 @@ def test_a_request_of_a_use_case_without_attributes(key: Any, attributes: dict[s
     row = {"customer_id": key, **attributes}
     right = told(decoder.accept, [row])
     assert told(decoder.many, json.dumps({"rows": [row]}).encode()) == right
-    assert told(decoder.one, json.dumps(row).encode()) == told(lambda one: decoder.accept([one], single=True), row)
+    assert told(decoder.one, json.dumps(row).encode()) == told(decoder.single, row)
     columns = {"columns": {"customer_id": [key], **attributes}}
     if not attributes.get("attributes"):
         assert told(decoder.many, json.dumps(columns).encode())[0] == right[0]

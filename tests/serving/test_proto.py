@@ -148,7 +148,7 @@ def test_comments_say_descriptions_units_bounds_levels_and_what_may_be_left_out(
 
 def test_a_prediction_has_the_fields_of_the_json_answer_and_its_row() -> None:
     own = [name for _, _, name, _ in described(PROTOCOL)["Prediction"]]
-    assert own == ["member", *(name for name, _ in FIELDS), "row"]
+    assert own == ["member", *(name for name, _ in FIELDS), "row", "explanation"]
 
 
 def test_the_package_is_a_name_that_protobuf_can_have() -> None:
@@ -202,7 +202,7 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
 def test_a_row_by_message_is_the_row_by_json_or_has_the_same_problems(row: dict[str, Any]) -> None:
     message = PROTOCOL.message("PredictRequest")(**row).SerializeToString()
     body = json.dumps(as_json(row)).encode()
-    by_message = outcome(lambda: DECODER.accept([PROTOCOL.row(message)], single=True))
+    by_message = outcome(lambda: DECODER.single(PROTOCOL.row(message)))
     assert by_message == outcome(lambda: DECODER.one(body))
 
 
@@ -211,14 +211,14 @@ def test_a_row_by_message_is_the_row_by_json_or_has_the_same_problems(row: dict[
 def test_many_rows_likewise(rows: list[dict[str, Any]]) -> None:
     message = PROTOCOL.message("PredictBulkRequest")(rows=rows).SerializeToString()
     body = json.dumps({"rows": [as_json(row) for row in rows]}).encode()
-    assert outcome(lambda: DECODER.accept(PROTOCOL.rows(message))) == outcome(lambda: DECODER.many(body))
+    assert outcome(lambda: DECODER.accept(*PROTOCOL.rows(message))) == outcome(lambda: DECODER.many(body))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_no_number_is_a_problem_of_its_field(number: float) -> None:
     message = PROTOCOL.message("PredictRequest")(member="1", attributes={"rating": number})
     with pytest.raises(RequestError) as refused:
-        DECODER.accept([PROTOCOL.row(message.SerializeToString())], single=True)
+        DECODER.single(PROTOCOL.row(message.SerializeToString()))
     assert [one["problem"] for one in refused.value.problems if one["field"] == "attributes.rating"] == [
         "Input should be a finite number"
     ]
@@ -231,7 +231,7 @@ def test_a_field_that_nobody_knows_is_a_problem() -> None:
     assert row["field 10"] is None
     assert "field 31" in row["attributes"]
     with pytest.raises(RequestError) as refused:
-        DECODER.accept([row], single=True)
+        DECODER.single(row)
     extra = [one["field"] for one in refused.value.problems if one["problem"] == "Extra inputs are not permitted"]
     assert sorted(extra) == ["attributes.field 31", "field 10"]
 
