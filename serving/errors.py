@@ -9,7 +9,9 @@ RequestError            HTTP  gRPC
   NotAccepted           422   INVALID_ARGUMENT    not what the contract asks for; every problem of every row
   Overloaded            429   RESOURCE_EXHAUSTED  more is asked for than can be answered in time; nothing was computed
   Failed                500   INTERNAL            these rows cannot be scored, whatever stands beside them
+  NoLog                 501   UNIMPLEMENTED       this server keeps no prediction log, which feedback goes to
   NotReady              503   UNAVAILABLE         the gate refused the model, or the online store cannot answer
+  NotRecorded           503   UNAVAILABLE         feedback cannot be recorded now: the disk or the spool is full
   Late                  503   DEADLINE_EXCEEDED   the request's deadline passed before it was its turn
 """
 
@@ -101,10 +103,23 @@ class Failed(RequestError):
     status, code, title = 500, "INTERNAL", "Cannot be scored"
 
 
+class NoLog(RequestError):
+    """This server keeps no prediction log, which feedback goes to."""
+
+    status, code, title = 501, "UNIMPLEMENTED", "No log"
+
+
 class NotReady(RequestError):
     """No answer can be given now; `problems` say why and what to do."""
 
     status, code, title = 503, "UNAVAILABLE", "Not ready"
+    retry_after = 5
+
+
+class NotRecorded(RequestError):
+    """Feedback cannot be recorded now; sending all of it again is safe."""
+
+    status, code, title = 503, "UNAVAILABLE", "Not recorded"
     retry_after = 5
 
 
@@ -124,7 +139,9 @@ ERRORS: tuple[type[RequestError], ...] = (
     NotAccepted,
     Overloaded,
     Failed,
+    NoLog,
     NotReady,
+    NotRecorded,
     Late,
 )
 """Every kind there is; their outcomes are the labels of the metrics."""

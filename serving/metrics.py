@@ -76,9 +76,17 @@ AGE = Gauge("holdfast_online_age_seconds", "The data's clock minus the time the 
 SAMPLED_OUT = Counter(
     "holdfast_log_sampled_out", "Predictions that were answered and not recorded, their customers not being sampled."
 )
+OUTCOMES_TOLD = Counter(
+    "holdfast_outcomes",
+    "Outcomes that clients sent: accepted (they are in the log), refused (not what the contract asks for), unrecorded "
+    "(the log could not take them).",
+    ["kind"],
+)
 
 stage = {name: STAGE.labels(name).observe for name in STAGES}
 """Observers of each stage, in seconds."""
+outcomes = {kind: OUTCOMES_TOLD.labels(kind).inc for kind in ("accepted", "refused", "unrecorded")}
+"""Counters of outcomes, by kind."""
 
 for outcome in ("known", "unknown", "degraded"):  # there from the start, so that the first increase is seen
     ROWS.labels(outcome)
