@@ -133,16 +133,15 @@ class Decoder:
 
     def _listed(self, given: Any) -> tuple[list[Any], dict[str, Any]]:
         """The rows of a bulk request that something is wrong with, and what stands beside them."""
-        form = "rows" if isinstance(given, dict) and "rows" in given else "columns"
-        asked = {name: value for name, value in given.items() if name != form} if isinstance(given, dict) else {}
-        if not isinstance(given, dict) or form not in given or not set(asked) <= set(self.schema.Asked.model_fields):
+        beside = set(self.schema.Asked.model_fields)
+        if not isinstance(given, dict) or len(form := set(given) - beside) != 1 or not form <= {"rows", "columns"}:
             raise NotAccepted(
-                'a bulk request is {"rows": [...]} or {"columns": {...}}, with `explain` and `top` or not'
+                'a bulk request is {"rows": [...]} or {"columns": {...}}, and may say `explain` and `top`'
             )
         rows = given["rows"] if "rows" in given else _by_row(given["columns"])
         if not isinstance(rows, list):
             raise NotAccepted("`rows` is a list of rows")
-        return rows, asked
+        return rows, {name: given[name] for name in beside if name in given}
 
 
 def _by_row(given: Any) -> list[dict[str, Any]]:
