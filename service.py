@@ -25,10 +25,12 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, Registry
-from serving import logs, ports
+from serving import logs, ports, tls
 from serving.call import Call
 from serving.core import Core
+from serving.headers import shared
 from serving.http import Front
+from serving.keys import Keys
 from serving.openapi import document
 from serving.process import Process
 from serving.schema import Schema
@@ -58,6 +60,7 @@ def wanted() -> str:
 
 try:
     SETTINGS = holdfast_settings.load()
+    KEYS, HTTPS = Keys(SETTINGS), tls.check(SETTINGS)
     REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
@@ -82,7 +85,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application that BentoML's worker serves."""
-        return Front(super().to_asgi(is_main), _core, document, SETTINGS)
+        return shared(Front(super().to_asgi(is_main), _core, document, SETTINGS, KEYS), SETTINGS)
 
 
 @bentoml.service(
@@ -90,6 +93,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
     service_class=Fronted,
     workers=1,
     http={"port": 3000},
+    ssl=HTTPS,
     traffic={"timeout": 30},
     metrics={"enabled": False},  # labels with the raw path
     logging={"access": {"enabled": False}},
@@ -104,7 +108,7 @@ class Holdfast:
         logs.configure(SETTINGS)
         self.core = Core(USECASE, store.path(TAG), SETTINGS)
         self.runner = self.core.runner
-        self.process = Process(self.core, SETTINGS)
+        self.process = Process(self.core, SETTINGS, KEYS)
 
     @bentoml.on_startup
     async def start(self) -> None:

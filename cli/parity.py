@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 
 from cli.engines import Asked, answers
-from cli.server import serve
+from cli.server import OPEN, serve
 from cli.workspace import Workspace
 from features import clock
 from features.contract import columns
@@ -174,6 +174,7 @@ def _served(
 ) -> dict[str, int]:
     """HTTP and gRPC of a real server."""
     environ = {
+        **OPEN,
         "HOLDFAST_MODEL": tag,
         "HOLDFAST_USECASE": online.usecase.name,
         "HOLDFAST_NOW": clock.rfc3339(online.as_of),

@@ -21,7 +21,10 @@ import httpx
 from cli.workspace import ROOT
 from settings import HoldfastError, Settings
 
+_PATHS = ("HOLDFAST_HOME", "HOLDFAST_USECASES", "HOLDFAST_TLS_CERT", "HOLDFAST_TLS_KEY")
 _FILE = re.compile(r"HOLDFAST_\w+_FILE")
+OPEN = {"HOLDFAST_API_KEYS": "", "HOLDFAST_TLS_CERT": "", "HOLDFAST_TLS_KEY": ""}
+"""Environment of a server that this process asks by itself: no key and no certificate, on the loopback interface."""
 
 
 class ServerError(HoldfastError, RuntimeError):
@@ -97,7 +100,7 @@ def serve(
     merged = {"HOLDFAST_HOME": str(Settings().home), **own, **os.environ, **environ}
     for name in environ:
         merged.pop(f"{name}_FILE", None)
-    for name in [n for n in merged if n in ("HOLDFAST_HOME", "HOLDFAST_USECASES") or _FILE.fullmatch(n)]:
+    for name in [n for n in merged if n in _PATHS or _FILE.fullmatch(n)]:
         if merged[name]:  # the server runs in the repository, the user maybe elsewhere
             merged[name] = str(Path(merged[name]).absolute())
     sink: IO[bytes] | int = log.open("wb") if log else sys.stderr.fileno()
@@ -105,7 +108,8 @@ def serve(
         command, cwd=ROOT, env={k: v for k, v in merged.items() if v}, stdout=sink, stderr=subprocess.STDOUT
     )
     addresses = [f"127.0.0.1:{merged[name]}" if merged[name] != "0" else "" for name in list(own)[1:]]
-    server = Server(f"http://127.0.0.1:{http}", addresses[0], addresses[1], process)
+    scheme = "https" if merged.get("HOLDFAST_TLS_CERT") else "http"
+    server = Server(f"{scheme}://127.0.0.1:{http}", addresses[0], addresses[1], process)
     try:
         _wait(server, ready, seconds, log)
         yield server
@@ -132,7 +136,8 @@ def _wait(server: Server, ready: bool, seconds: float, log: Path | None) -> None
         if server.process.poll() is not None:
             break
         try:
-            answer = httpx.get(f"{server.url}/readyz", timeout=2)
+            # a certificate names the host that clients ask for, not this one; and it is our own child
+            answer = httpx.get(f"{server.url}/readyz", timeout=2, verify=False)  # noqa: S501
             if answer.status_code == 200 or not ready:
                 return
         except httpx.TransportError:

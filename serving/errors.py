@@ -2,6 +2,7 @@
 
 RequestError            HTTP  gRPC
   Malformed             400   INVALID_ARGUMENT    the body is no JSON
+  Unauthorized          401   UNAUTHENTICATED     no API key came with it, or none of ours
   NotFound              404   NOT_FOUND           no such path
   WrongMethod           405   UNIMPLEMENTED       the path takes another method
   TooLarge              413   INVALID_ARGUMENT    more bytes or rows than the limits
@@ -58,6 +59,12 @@ class Malformed(RequestError):
     """The body is no JSON."""
 
     status, title = 400, "Malformed body"
+
+
+class Unauthorized(RequestError):
+    """No API key came with the request, or none of ours."""
+
+    status, code, title = 401, "UNAUTHENTICATED", "Unauthorized"
 
 
 class NotFound(RequestError):
@@ -132,6 +139,7 @@ class Late(RequestError):
 
 ERRORS: tuple[type[RequestError], ...] = (
     Malformed,
+    Unauthorized,
     NotFound,
     WrongMethod,
     TooLarge,

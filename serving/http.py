@@ -18,7 +18,19 @@ from serving import metrics
 from serving.answers import encode
 from serving.call import Call
 from serving.core import Core
-from serving.errors import Failed, Malformed, NotFound, NotReady, RequestError, TooLarge, WrongMedia, WrongMethod
+from serving.errors import (
+    Failed,
+    Malformed,
+    NotFound,
+    NotReady,
+    RequestError,
+    TooLarge,
+    Unauthorized,
+    WrongMedia,
+    WrongMethod,
+)
+from serving.headers import Headed, headers
+from serving.keys import Keys
 from serving.logs import Access
 from serving.pages import Pages
 from serving.routing import PROBLEM, Answer, Asked, Route, Routes
@@ -26,8 +38,8 @@ from serving.v1 import V1
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
-PAGES = ("/schema.json", "/healthz")
-"""BentoML's own; so is what lies under /static_content/."""
+PROBE = "/healthz"
+"""BentoML's own; so are /schema.json and what lies under /static_content/."""
 WATCH = 0.05
 """Seconds after which a request that still waits is watched for a client that has left: quick ones pay nothing."""
 
@@ -49,8 +61,11 @@ class Front:
         core: Callable[[], Core | None],
         openapi: Callable[[Core], dict[str, Any]],
         settings: Settings,
+        keys: Keys,
     ) -> None:
-        self.app, self.core, self.settings = app, core, settings
+        self.core, self.settings, self.keys = core, settings, keys
+        self.always = headers(settings)
+        self.app = Headed(app, self.always)
         self.routes = Routes([*V1(self._core).routes(), *Pages(self._core, openapi).routes()])
         self.access = Access(settings.access_log)
         self.in_flight = metrics.IN_FLIGHT.labels("http")
@@ -58,11 +73,16 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = scope.get("path", "")
-        if scope["type"] != "http" or path in PAGES or path.startswith("/static_content/"):
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        given: dict[bytes, bytes] = dict(scope["headers"])
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})  # nothing here speaks it
+            return
+        path, given = scope["path"], dict[bytes, bytes](scope["headers"])
+        if self._behind(path) and (path == PROBE or not self.keys.on or self.keys.client(given)):
+            await self.app(scope, receive, send)
+            return
         route, named = self.routes.find(path)
         ids = (given.get(name, b"").decode("latin-1") for name in (b"x-request-id", b"traceparent"))
         call = Call.begin(metrics.OTHER if route is None else route.template, *ids)
@@ -95,6 +115,8 @@ class Front:
             self._finish(call, outcome, status)
 
     async def _answer(self, scope: Scope, receive: Receive, asked: Asked, route: Route | None) -> Answer:
+        if self.keys.on and not (route is not None and route.open):
+            asked.call.client = self.keys.demand(asked.headers)
         if route is None:
             raise NotFound(f"there is no {scope['path'][:200]}; /docs.json lists what there is")
         method, call, given = route.method, asked.call, asked.headers
@@ -122,6 +144,11 @@ class Front:
             for one in watcher:
                 one.cancel()
 
+    @staticmethod
+    def _behind(path: str) -> bool:
+        """Whether BentoML answers it."""
+        return path in (PROBE, "/schema.json") or path.startswith("/static_content/")
+
     def _core(self) -> Core:
         core = self.core()
         if core is None:
@@ -137,22 +164,23 @@ class Front:
         return time.monotonic() + min(int(header[:9]) / 1_000, self._longest)
 
     def _headers(self, answer: Answer, call: Call) -> list[tuple[bytes, bytes]]:
-        headers = [
+        own = [
             (b"content-type", answer.media),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", call.request_id.encode()),
             (b"traceparent", call.traceparent.encode()),
+            *self.always,
             *answer.headers,
         ]
         core = self.core()
         if core is not None and core.draining:  # so that the client's next request goes to a server that stays
-            headers.append((b"connection", b"close"))
-        return headers
+            own.append((b"connection", b"close"))
+        return own
 
     def _finish(self, call: Call, outcome: str, status: int) -> None:
         self.in_flight.dec()
         core = self.core()
-        metrics.answered(call.route, outcome, "" if core is None else core.tag, call.seconds)
+        metrics.answered(call.route, outcome, "" if core is None else core.tag, call.seconds, call.client)
         self.access(call, outcome, status)
 
     async def _body(self, receive: Receive, announced: bytes) -> bytes:
@@ -185,6 +213,8 @@ def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
     if route is not None:
         body = route.problem(body)
         if isinstance(error, WrongMethod):

@@ -13,7 +13,7 @@ from serving.errors import Failed
 from settings import Settings
 
 requests = logging.getLogger("holdfast.requests")
-FIELDS = ("request_id", "trace", "route", "outcome", "status", "ms", "unsaid")
+FIELDS = ("request_id", "trace", "route", "client", "outcome", "status", "ms", "unsaid")
 """What a line about a request carries beside its message."""
 
 
@@ -64,6 +64,8 @@ class Access:
         if self.which == "off" or (self.which == "problems" and not problem):
             return
         told: dict[str, object] = {"request_id": call.request_id, "trace": call.trace, "route": call.route}
+        if call.client:
+            told["client"] = call.client
         told |= {"outcome": outcome, "status": status, "ms": round(call.seconds * 1_000, 3)}
         if problem:
             second = int(time.monotonic())

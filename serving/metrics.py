@@ -24,7 +24,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each
 
 FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 OUTCOMES = ("ok", "partial", "cancelled", *(error.outcome() for error in ERRORS))
-STAGES = ("decode", "wait", "read", "features", "compute", "record", "encode")
+STAGES = ("decode", "wait", "read", "features", "compute", "explain", "record", "encode")
 OTHER = "other"
 """Route of a request to a path that is not there."""
 
@@ -34,12 +34,18 @@ REQUESTS = Counter(
     "and by the model that was served.",
     ["route", "outcome", "model"],
 )
+CLIENTS = Counter(
+    "holdfast_client_requests",
+    "The same by the name of the API key; there where keys are asked for.",
+    ["client", "outcome"],
+)
+KEYS_STALE = Gauge("holdfast_keys_stale", "1 while the file of API keys cannot be used, and the former keys hold.")
 SECONDS = Histogram("holdfast_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=FAST)
 PREDICTIONS = Counter("holdfast_predictions", "Rows answered, by decision.", ["decision"])
 STAGE = Histogram(
     "holdfast_stage_seconds",
     "Time of a stage: decode (bytes to accepted rows), wait (for a batch to begin), record (the prediction log) and "
-    "encode per request; read (the online store), features and compute (the model) per batch.",
+    "encode per request; read (the online store), features, compute (the model) and explain per batch.",
     ["stage"],
     buckets=FAST,
 )
@@ -102,13 +108,20 @@ def _requests(route: str, outcome: str, model: str) -> Counter:
 
 
 @cache
+def _clients(client: str, outcome: str) -> Counter:
+    return CLIENTS.labels(client, outcome)
+
+
+@cache
 def _seconds(route: str) -> Histogram:
     return SECONDS.labels(route)
 
 
-def answered(route: str, outcome: str, model: str, seconds: float) -> None:
-    """Count one request; `route` is a template or `OTHER`, never what a client wrote."""
+def answered(route: str, outcome: str, model: str, seconds: float, client: str = "") -> None:
+    """Count one request; `route` is a template or `OTHER` and `client` a key's name, never what a client wrote."""
     _requests(route, outcome, model).inc()
+    if client:
+        _clients(client, outcome).inc()
     _seconds(route).observe(seconds)
 
 

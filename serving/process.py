@@ -17,13 +17,14 @@ from prometheus_client import start_http_server
 
 from serving import metrics
 from serving.core import Core
+from serving.keys import Keys
 from serving.ports import taken
 from serving.rpc import Rpc
 from settings import Settings, SettingsError
 
 log = logging.getLogger("holdfast.serving")
 TICK = 0.5
-"""Seconds between two looks at the prediction log's segment."""
+"""Seconds between two looks at the prediction log's segment and the file of keys."""
 GRACE = 10.0
 """Seconds that accepted requests have to be answered in when the process ends."""
 
@@ -38,8 +39,8 @@ server itself stops would be told CANCELLED."""
 class Process:
     """Around a core: gRPC, the metrics port, and the end of both."""
 
-    def __init__(self, core: Core, settings: Settings) -> None:
-        self.core, self.settings = core, settings
+    def __init__(self, core: Core, settings: Settings, keys: Keys) -> None:
+        self.core, self.settings, self.keys = core, settings, keys
         self.rpc: Rpc | None = None
         self._metrics: Callable[[], None] = lambda: None
         self._ticking: asyncio.Task[None] | None = None
@@ -79,7 +80,7 @@ class Process:
     async def _grpc(self) -> Rpc | None:
         if self.settings.grpc_port == 0 or self._missing("grpc_port"):
             return None
-        rpc = Rpc(self.core)
+        rpc = Rpc(self.core, keys=self.keys)
         log.info("gRPC listens on %s:%d", self.settings.host, await rpc.start())
         return rpc
 
@@ -108,6 +109,7 @@ class Process:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            self.keys.look()
             if self.core.recorder is not None:
                 self.core.recorder.tick()
 

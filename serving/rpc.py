@@ -21,11 +21,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving import metrics
+from serving import metrics, tls
 from serving.answers import encode
 from serving.call import Call
 from serving.core import Core
 from serving.errors import Failed, Late, RequestError
+from serving.keys import Keys
 from serving.logs import Access
 from serving.typed import Typed
 from settings import SettingsError
@@ -43,6 +44,15 @@ GRACE_MS = 5_000
 
 _SERVING, _NOT_SERVING = (health_pb2.HealthCheckResponse.ServingStatus.Value(v) for v in ("SERVING", "NOT_SERVING"))
 _IN_FLIGHT = metrics.IN_FLIGHT.labels("grpc")
+OPEN = frozenset(
+    f"/{service}/{method}"
+    for service, methods in (
+        ("grpc.health.v1.Health", ("Check", "Watch")),
+        ("inference.GRPCInferenceService", ("ServerLive", "ServerReady")),
+    )
+    for method in methods
+)
+"""Methods that ask for no key: probes."""
 Method = Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]
 """From a request's bytes to the answer's, and the outcome: ok or partial."""
 
@@ -66,11 +76,11 @@ class Rpc:
     """The gRPC server of a core, in the running loop.
 
     Args:
-        port: to listen on; None is the setting's.
+        port: to listen on; None is the setting's. keys: in force; None are the settings'.
     """
 
-    def __init__(self, core: Core, port: int | None = None) -> None:
-        self.core = core
+    def __init__(self, core: Core, port: int | None = None, keys: Keys | None = None) -> None:
+        self.core, self.keys = core, keys or Keys(core.settings)
         self.services: tuple[Service, ...] = (Typed(core),)
         self.port = core.settings.grpc_port if port is None else port
         self._health, self._access = _Health(), Access(core.settings.access_log)
@@ -85,13 +95,14 @@ class Rpc:
         """
         settings = self.core.settings
         self._server = grpc.aio.server(
+            interceptors=[_Guard(self.keys, self._refusing)] if self.keys.on else (),
             options=[
                 ("grpc.so_reuseport", 0),  # or else two servers share a port, and nobody is told
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),  # max_rows bounds an answer; it is larger than its request
                 ("grpc.max_connection_age_ms", settings.max_connection_age_s * 1_000),
                 ("grpc.max_connection_age_grace_ms", settings.max_latency_ms + GRACE_MS),
-            ]
+            ],
         )
         for service in self.services:
             found = service.methods().items()
@@ -101,7 +112,11 @@ class Rpc:
         self._reflect()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port = int(self._server.add_insecure_port(f"{host}:{self.port}"))
+            credentials = tls.credentials(settings)
+            if credentials is None:
+                port = int(self._server.add_insecure_port(f"{host}:{self.port}"))
+            else:
+                port = int(self._server.add_secure_port(f"{host}:{self.port}", credentials))
         except RuntimeError:
             raise SettingsError(
                 f"HOLDFAST_GRPC_PORT={self.port}: gRPC cannot listen on {host}:{self.port}; is the port taken? Choose "
@@ -133,9 +148,24 @@ class Rpc:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
+    def _refusing(self, method: str) -> Any:
+        """A handler of any call to that method: it has no key, and nothing of it is read."""
+        ours = {f"/{service.name}/{name}" for service in self.services for name in service.methods()}
+        route = method if method in ours else metrics.OTHER
+
+        async def demand(_: bytes, __: Call) -> tuple[bytes, str]:
+            return b"", self.keys.demand({})
+
+        async def refuse(_: Any, context: Any) -> None:
+            await self._run(route, demand, b"", context)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
     async def _run(self, route: str, method: Method, data: bytes, context: Any) -> bytes:
         """One call, whatever becomes of it: its ids, its deadline, its outcome."""
         call = _begin(route, context, self.core.settings.max_latency_ms / 1_000)
+        if self.keys.on:
+            call.client = self.keys.client(_given(context.invocation_metadata()))
         _IN_FLIGHT.inc()
         outcome, code = "cancelled", "CANCELLED"
         try:
@@ -160,7 +190,7 @@ class Rpc:
             return answer
         finally:
             _IN_FLIGHT.dec()
-            metrics.answered(route, outcome, self.core.tag, call.seconds)
+            metrics.answered(route, outcome, self.core.tag, call.seconds, call.client)
             self._access(call, outcome, code)
 
     def _reflect(self) -> None:
@@ -193,6 +223,19 @@ class Rpc:
             await self._health.set(name, status)
 
 
+class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # published without types
+    """Asks for a key, whatever service is called: our own, reflection and those that are not there."""
+
+    def __init__(self, keys: Keys, refusing: Callable[[str], Any]) -> None:
+        self.keys, self.refusing = keys, refusing
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], call: Any) -> Any:
+        """What answers the call."""
+        if call.method in OPEN or self.keys.client(_given(call.invocation_metadata)):
+            return await continuation(call)
+        return self.refusing(call.method)
+
+
 class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # published without types
     """grpc.health.v1. Watches end when the server stops: it would wait for them, and they for it."""
 
@@ -219,6 +262,15 @@ def _begin(route: str, context: Any, longest: float) -> Call:
     if left is not None:
         call.deadline = time.monotonic() + min(left, longest)
     return call
+
+
+def _given(metadata: Any) -> dict[bytes, bytes]:
+    """What may hold a key."""
+    return {
+        name.encode(): value.encode()
+        for name, value in metadata or ()
+        if name in ("authorization", "x-api-key") and isinstance(value, str)
+    }
 
 
 def _ids(call: Call) -> tuple[tuple[str, str], ...]:
