@@ -48,13 +48,21 @@ class Examples:
         self.cut = _json({self.key: "1"})[:-1]
         self.wrong: dict[str, Any] = {self.key: 7, "surely_unknown": 3}
 
+    def why(self) -> dict[str, Any]:
+        """A request that asks why."""
+        return {**self.row, "explain": True, "top": 2}
+
     def bulk(self) -> dict[str, dict[str, Any]]:
-        """Bulk requests that the contract accepts: by row and by column."""
+        """Bulk requests that the contract accepts: by row, by column, and asking why."""
         rows = [self.row, {**self.row, self.key: "2"}]
         by_column: dict[str, Any] = {self.key: ["1", "2"]}
         if self.core.fields:
             by_column["attributes"] = {name: [given] * 2 for name, given in self.row["attributes"].items()}
-        return {"rows": {"rows": rows}, "columns": {"columns": by_column}}
+        return {
+            "rows": {"rows": rows},
+            "columns": {"columns": by_column},
+            "rows, and why": {"rows": rows, "explain": True},
+        }
 
     def answer(self, key: str = "1") -> dict[str, Any]:
         """An answer; its probability is invented."""
@@ -74,6 +82,18 @@ class Examples:
             "prediction_id": PREDICTION_ID,
         }
 
+    def answers_of_one(self, *, explained: bool = False) -> dict[str, dict[str, Any]]:
+        """Answers to one row; its contributions are invented too."""
+        given = self.row.get("attributes", {})
+        reasons = [
+            {"feature": name, "value": given.get(name, 1), "contribution": contribution}
+            for name, contribution in zip(self.core.usecase.features.inputs, (0.5, -0.25), strict=False)
+        ]
+        added = sum(one["contribution"] for one in reasons)
+        why = {"base": -1.25, "margin": added - 1.125, "contributions": reasons, "rest": 0.125}
+        told = {"answer, and why": {**self.answer(), "explanation": why}}
+        return told if explained else {"answer": self.answer(), **told}
+
     def answers(self) -> dict[str, dict[str, Any]]:
         """Bulk answers: to all rows, and to all but one."""
         several = [
@@ -91,19 +111,22 @@ class Examples:
         return {"ready": True, "model": self.core.tag, "proof": proof, "degraded": False, "problems": []}
 
     def refusals_of_one(self) -> list[Told]:
-        """One of each kind that /v1/predict answers."""
+        """One of each kind that /v1/predict and /v1/explain answer."""
         one = self.core.decoder.one
         return [_refused(one, self.cut), _refused(one, _json(self.wrong)), *self._either(), *self._late()]
 
     def refusals_of_many(self) -> list[Told]:
         """One of each kind that /v1/predict/bulk answers."""
         many, most = self.core.decoder.many, self.core.settings.max_rows
+        why = self.core.settings.max_explained_rows
         rows = ("too many rows", TooLarge(f"{most + 1} rows; one request carries at most {most}"))
+        explained = f"{why + 1} rows to explain; one request has at most {why} explained"
         bodies = [{"rows": [self.wrong]}, {"rows": []}]
         return [
             _refused(many, self.cut),
             *(_refused(many, _json(body)) for body in bodies),
             rows,
+            ("too many rows to explain", TooLarge(explained)),
             *self._either(),
             *self._late(),
         ]

@@ -18,6 +18,7 @@ from serving.core import Core
 from serving.errors import ERRORS
 from serving.examples import REQUEST_ID, Examples, Told
 from serving.schema import Problem, RowErrors
+from settings import Settings
 
 JSON, TEXT, MEDIA = "application/json", "text/plain", "application/problem+json"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
@@ -99,16 +100,28 @@ def document(core: Core) -> dict[str, Any]:
     """The document of what this core answers."""
     examples, schema, limits = Examples(core), core.schema, core.settings
     told: list[type[BaseModel]] = [schema.Answer, schema.Answers, Models, Ready, Live, ProblemDetails]
-    modes: Any = [(schema.Predict, "validation"), *((model, "serialization") for model in told)]
+    asked: list[type[BaseModel]] = [schema.Predict, schema.Explain, schema.Row]
+    modes: Any = [*((one, "validation") for one in asked), *((one, "serialization") for one in told)]
     found, definitions = models_json_schema(modes, ref_template=f"{_SCHEMAS}{{model}}")
-    row, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
+    predict, explain, row, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
     schemas = definitions["$defs"]
-    size = f"At most {limits.max_body_bytes:,} bytes"
+    size, most = f"At most {limits.max_body_bytes:,} bytes", min(limits.max_explained_rows, limits.max_rows)
     paths = {
         "/v1/predict": {
             "post": _operation("predict", "Predictions", "The probability and the decision for one row")
-            | _body(f"{size}.", row, {"row": examples.row})
-            | _responses(problem, examples.refusals_of_one(), _answer(answer, {"answer": examples.answer()}))
+            | _body(f"{size}.", predict, {"row": examples.row, "row, and why": examples.why()})
+            | _responses(problem, examples.refusals_of_one(), _answer(answer, examples.answers_of_one()))
+        },
+        "/v1/explain": {
+            "post": _operation(
+                "explain",
+                "Predictions",
+                "The same, and why",
+                "What inputs add to the margin: Shapley values of the model's trees, or the terms of a linear model. "
+                "It costs far more than a prediction, waits in a queue of its own, and never holds up predictions.",
+            )
+            | _body(f"{size}.", explain, {"row": examples.row})
+            | _responses(problem, examples.refusals_of_one(), _answer(answer, examples.answers_of_one(explained=True)))
         },
         "/v1/predict/bulk": {
             "post": _operation(
@@ -118,7 +131,11 @@ def document(core: Core) -> dict[str, Any]:
                 "A row that is not accepted does not fail the others: it is told in `errors`. Only a request none of "
                 "whose rows is accepted is answered with 422.",
             )
-            | _body(f"{size} and {limits.max_rows:,} rows.", {"$ref": f"{_SCHEMAS}Bulk"}, examples.bulk())
+            | _body(
+                f"{size} and {limits.max_rows:,} rows; {most:,} where they ask why.",
+                {"$ref": f"{_SCHEMAS}Bulk"},
+                examples.bulk(),
+            )
             | _responses(problem, examples.refusals_of_many(), _answer(answers, examples.answers()))
         },
         "/v1/models": {
@@ -150,7 +167,7 @@ def document(core: Core) -> dict[str, Any]:
         "servers": [{"url": "."}],
         "paths": paths,
         "components": {
-            "schemas": schemas | _bulk(schemas, row, limits.max_rows),
+            "schemas": schemas | _bulk(schemas, predict, row, limits),
             "responses": {names[status]: response for status, response in elsewhere.items()},
         },
     }
@@ -216,8 +233,10 @@ def _content(media: str, schema: dict[str, Any], examples: Mapping[str, Any]) ->
     return {media: {"schema": schema, **({"examples": told} if told else {})}}
 
 
-def _bulk(schemas: Mapping[str, Any], row: dict[str, Any], most: int) -> dict[str, Any]:
+def _bulk(schemas: Mapping[str, Any], predict: dict[str, Any], row: dict[str, Any], limits: Settings) -> dict[str, Any]:
     """The schema of a bulk request, and those of the same by column."""
+    most, explained = limits.max_rows, min(limits.max_explained_rows, limits.max_rows)
+    said = schemas[predict["$ref"].removeprefix(_SCHEMAS)]["properties"]
     one = schemas[row["$ref"].removeprefix(_SCHEMAS)]
     attributes = schemas[one["properties"]["attributes"]["$ref"].removeprefix(_SCHEMAS)]
     columns = _listed(one, "Columns", most)
@@ -225,13 +244,15 @@ def _bulk(schemas: Mapping[str, Any], row: dict[str, Any], most: int) -> dict[st
     bulk = {
         "title": "Bulk",
         "type": "object",
-        "description": f"Rows, or else the same by column, all lists equally long: at most {most:,}.",
+        "description": f"Rows, or else the same by column, all lists equally long: at most {most:,}, and {explained:,} "
+        "with `explain`.",
         "properties": {
             "rows": {"type": "array", "items": row, "minItems": 1, "maxItems": most},
             "columns": {"$ref": f"{_SCHEMAS}Columns"},
+            "explain": said["explain"],
+            "top": said["top"],
         },
-        "minProperties": 1,
-        "maxProperties": 1,
+        "oneOf": [{"required": ["rows"]}, {"required": ["columns"]}],
         "additionalProperties": False,
     }
     return {"Bulk": bulk, "Columns": columns, "AttributeColumns": _listed(attributes, "AttributeColumns", most)}

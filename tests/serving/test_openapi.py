@@ -24,6 +24,7 @@ from settings import Settings
 
 ROUTES = {
     ("post", "/v1/predict"): {"200", "400", "413", "415", "422", "429", "500", "503"},
+    ("post", "/v1/explain"): {"200", "400", "413", "415", "422", "429", "500", "503"},
     ("post", "/v1/predict/bulk"): {"200", "400", "413", "415", "422", "429", "500", "503"},
     ("get", "/v1/models"): {"200", "503"},
     ("get", "/readyz"): {"200", "503"},
@@ -63,6 +64,9 @@ def wrong(told: dict[str, Any], schema: dict[str, Any], given: Any, place: str =
         yield f"{place}: {given!r} is none of {levels}"
     if not re.search(pattern, given if isinstance(given, str) else ""):
         yield f"{place}: {given!r} does not match {pattern}"
+    one = rest.pop("oneOf", None)
+    if one and sum(all(name in given for name in each["required"]) for each in one) != 1:
+        yield f"{place}: {given!r} is not exactly one of {one}"
     size = given if isinstance(given, int | float) else len(given) if given is not None else 0
     for low in ("minimum", "minLength", "minItems", "minProperties"):
         if size < rest.pop(low, size):
@@ -139,7 +143,7 @@ def test_every_example_of_a_request_is_accepted(told: dict[str, Any], http: http
             given = checked(told, answer, "post", path)
             assert not given.get("errors")
             sent += 1
-    assert sent == 3
+    assert sent == 6
 
 
 def test_every_example_of_an_answer_is_of_its_schema(told: dict[str, Any]) -> None:
@@ -183,8 +187,13 @@ def test_too_many_rows_are_refused_as_documented(told: dict[str, Any], http: htt
     most = told["components"]["schemas"]["Bulk"]["properties"]["rows"]["maxItems"]
     answer = http.post(path, json={"rows": [0] * (most + 1)})
     assert answer.status_code == 413
+    why = re.search(r"; ([\d,]+) where they ask why", _description(told, path))
+    assert why is not None
+    more = http.post(path, json={"rows": [0] * (int(why[1].replace(",", "")) + 1), "explain": True})
+    assert more.status_code == 413
     shown = [problem["detail"] for _, _, problem in examples(_responses(told, path)["413"]["content"])]
     assert checked(told, answer, "post", path)["detail"] in shown
+    assert checked(told, more, "post", path)["detail"] in shown
 
 
 @pytest.mark.parametrize("path", GETS)
@@ -222,7 +231,17 @@ def test_the_page_shows_the_document_and_asks_nobody_else(http: httpx.Client) ->
 
 def test_schemas_have_names_that_people_understand(told: dict[str, Any]) -> None:
     names = set(told["components"]["schemas"])
-    assert {"Predict", "Bulk", "Answer", "Answers", "ProblemDetails", "Models"} <= names
+    assert {
+        "Predict",
+        "Explain",
+        "Row",
+        "Bulk",
+        "Answer",
+        "Explanation",
+        "Answers",
+        "ProblemDetails",
+        "Models",
+    } <= names
     assert not [name for name in names if "IODescriptor" in name or "__" in name]
 
 
@@ -230,12 +249,12 @@ def test_limits_are_those_of_the_settings(cdnow: Workspace) -> None:
     core = Core(
         cdnow.usecase,
         store.path(cdnow.champion() or ""),
-        Settings(max_rows=7, max_body_bytes=4_321, max_queue_rows=99, max_latency_ms=1_250),
+        Settings(max_rows=7, max_explained_rows=5, max_body_bytes=4_321, max_queue_rows=99, max_latency_ms=1_250),
         record=False,
     )
     told = document(core)
     assert told["components"]["schemas"]["Bulk"]["properties"]["rows"]["maxItems"] == 7
-    assert "4,321 bytes and 7 rows" in _description(told, "/v1/predict/bulk")
+    assert "4,321 bytes and 7 rows; 5 where they ask why" in _description(told, "/v1/predict/bulk")
     assert all(limit in told["info"]["description"] for limit in ("4,321 bytes", "7 rows", "99 rows", "1.25 s"))
 
 
