@@ -74,10 +74,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Answer
     from pydantic import BaseModel as Answers
     from pydantic import BaseModel as Bulk
+    from pydantic import BaseModel as Explain
     from pydantic import BaseModel as Predict
 
 else:
-    Predict, Bulk, Answer, Answers = SCHEMA.Predict, SCHEMA.Bulk, SCHEMA.Answer, SCHEMA.Answers
+    Predict, Explain, Bulk = SCHEMA.Predict, SCHEMA.Explain, SCHEMA.Bulk
+    Answer, Answers = SCHEMA.Answer, SCHEMA.Answers
 
 
 class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
@@ -130,6 +132,13 @@ class Holdfast:
         """The probability and the decision for one row."""
         rows = self.core.decoder.one(asked.model_dump_json().encode())
         told = await self.core.predict(rows, Call.begin("/v1/predict"))
+        return Answer.model_validate(told.answers[0], from_attributes=True)
+
+    @bentoml.api(route="/v1/explain", name="explain")
+    async def explain(self, asked: Explain, /) -> Answer:
+        """The same for one row, and why."""
+        rows = self.core.decoder.explained(asked.model_dump_json().encode())
+        told = await self.core.predict(rows, Call.begin("/v1/explain"))
         return Answer.model_validate(told.answers[0], from_attributes=True)
 
     @bentoml.api(route="/v1/predict/bulk", name="predict_bulk")
