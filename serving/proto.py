@@ -59,6 +59,12 @@ _METHODS = (
         "the 4 MB that clients receive by default.",
     ),
     ("GetModel", "GetModelRequest", "Model", "What answers."),
+    (
+        "Feedback",
+        "FeedbackRequest",
+        "FeedbackResponse",
+        "What became of those whom predictions were about. An outcome that is not accepted does not fail the others.",
+    ),
 )
 _FILE = (
     "Made by `holdfast contract proto {name}` from the contract of {title!r}. A field's number is its place in the "
@@ -105,6 +111,7 @@ class Protocol:
                 "GetModelRequest",
             )
         )
+        self._feedback, self._receipt = self.message("FeedbackRequest"), self.message("FeedbackResponse")
         attributes = columns(usecase.features.attributes) if usecase.features.attributes else None
         self._names = None if attributes is None else tuple(column.name for column in attributes)
         self._absent = {column.name: None for column in attributes or () if _optional(column)}
@@ -131,13 +138,24 @@ class Protocol:
         """A GetModelRequest, likewise."""
         _read(self._none, data)
 
+    def outcomes(self, data: bytes) -> list[dict[str, Any]]:
+        """A FeedbackRequest, likewise."""
+        return [
+            {field.name: value for field, value in one.ListFields()} | _unknown(UnknownFieldSet(one))
+            for one in _read(self._feedback, data).outcomes
+        ]
+
+    def receipt(self, told: Mapping[str, Any]) -> bytes:
+        """A FeedbackResponse of what `Feedback.accept` tells."""
+        return bytes(self._receipt(**{**told, "errors": _errors(told["errors"])}).SerializeToString())
+
     def prediction(self, answer: Mapping[str, Any]) -> bytes:
         """A Prediction of an answer's fields by name."""
         return bytes(self._prediction(**_explained(answer)).SerializeToString())
 
     def predictions(self, answers: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]]) -> bytes:
         """A PredictBulkResponse: answers with their `row`, and `{"row": place, "problems": [...]}` of the others."""
-        told = [{"row": one["row"], "problems": [_problem(each) for each in one["problems"]]} for one in errors]
+        told = _errors(errors)
         predictions = [_explained(one) for one in answers]
         return bytes(self._predictions(predictions=predictions, errors=told).SerializeToString())
 
@@ -205,6 +223,10 @@ def _problem(problem: Mapping[str, Any]) -> dict[str, Any]:
     if "given" in problem:
         told["given"] = json.dumps(problem["given"], ensure_ascii=False)
     return told
+
+
+def _errors(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"row": one["row"], "problems": [_problem(each) for each in one["problems"]]} for one in errors]
 
 
 def _answer(usecase: UseCase) -> tuple[_Field, ...]:
@@ -279,6 +301,30 @@ def _messages(usecase: UseCase) -> Iterator[tuple[str, str, tuple[_Field, ...]]]
     threshold = _Field("threshold", "double", "The decision is positive from this probability on.")
     labels = _Field("decisions", "string", "In words: below the threshold, and from it on.", repeated=True)
     yield "Model", "What answers.", (tag, fingerprint, threshold, labels)
+    yield from _feedback(usecase)
+
+
+def _feedback(usecase: UseCase) -> Iterator[tuple[str, str, tuple[_Field, ...]]]:
+    """The messages of outcomes."""
+    outcomes = _Field("outcomes", "Outcome", "At least one.", repeated=True)
+    yield "FeedbackRequest", "Outcomes.", (outcomes,)
+    yield (
+        "Outcome",
+        f"What became of one: of a prediction by its id, or of {usecase.key} and at. Times are RFC 3339.",
+        (
+            _Field("prediction_id", "string", f"Of an answer. May be left out: {usecase.key} and at say which."),
+            _Field(usecase.key, "string", "Whom the prediction was about. May be left out: prediction_id says which."),
+            _Field("at", "string", "Of the last prediction at or before this time. May be left out, as the key."),
+            _Field("outcome", "bool", f"Whether it happened. What is predicted: {usecase.title}."),
+            _Field("observed_at", "string", "When this was known. A later one corrects what was observed before."),
+            _Field("outcome_id", "string", "Sent again, it changes nothing. May be left out: made of the rest."),
+        ),
+    )
+    kept = _Field("outcomes", "KeptOutcome", "The accepted ones, in order.", repeated=True)
+    errors = _Field("errors", "RowErrors", "Those that were not accepted, and why.", repeated=True)
+    yield "FeedbackResponse", "", (_Field("accepted", "int32", "How many are recorded."), kept, errors)
+    place = _Field("row", "int32", "Position in the request, from 0.")
+    yield "KeptOutcome", "", (place, _Field("outcome_id", "string", "The request's own, or made of what it says."))
 
 
 def _comment(column: Column) -> str:

@@ -28,7 +28,12 @@ class Typed:
 
     def methods(self) -> Mapping[str, Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]]:
         """What it answers."""
-        return {"Predict": self.predict, "PredictBulk": self.bulk, "GetModel": self.model}
+        return {
+            "Predict": self.predict,
+            "PredictBulk": self.bulk,
+            "GetModel": self.model,
+            "Feedback": self.feedback,
+        }
 
     async def predict(self, data: bytes, call: Call) -> tuple[bytes, str]:
         """One row."""
@@ -58,6 +63,11 @@ class Typed:
         self.protocol.nothing(data)
         live = self.core.models()["models"][0]
         return self.protocol.model(live["name"], live["fingerprint"], live["decision"]["threshold"]), "ok"
+
+    async def feedback(self, data: bytes, call: Call) -> tuple[bytes, str]:
+        """What became of those whom predictions were about."""
+        told = await self.core.feedback.accept(self.protocol.outcomes(data), call)
+        return self.protocol.receipt(told), "partial" if told["errors"] else "ok"
 
 
 def _staged(stage: str, began: float) -> None:

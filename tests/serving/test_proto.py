@@ -113,6 +113,7 @@ def test_the_text_says_what_the_descriptor_is(usecase: UseCase) -> None:
         ("Predict", "PredictRequest", "Prediction"),
         ("PredictBulk", "PredictBulkRequest", "PredictBulkResponse"),
         ("GetModel", "GetModelRequest", "Model"),
+        ("Feedback", "FeedbackRequest", "FeedbackResponse"),
     ]
 
 

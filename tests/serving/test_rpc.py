@@ -295,7 +295,7 @@ def test_a_shortened_problem_is_json_and_counts_what_it_left_off(given: list[Any
 
 
 def test_bytes_that_are_no_message_are_malformed(shop: tuple[Served, Client]) -> None:
-    for method in ("Predict", "PredictBulk", "GetModel"):
+    for method in ("Predict", "PredictBulk", "GetModel", "Feedback"):
         with pytest.raises(grpc.RpcError) as raised:
             shop[1].channel.unary_unary(f"/{shop[1].service}/{method}")(b"\xff\xff\xff", timeout=SECONDS)
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
