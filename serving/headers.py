@@ -20,10 +20,10 @@ _SCRIPTS = " ".join(
 )
 POLICY = (
     f"default-src 'none'; script-src 'self' {_SCRIPTS}; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""What the page at / may load, and nothing else: its files and its own script. Swagger UI sets styles on elements."""
+"""What the page at / may load, and nothing else: its files and its own script."""
 _ALWAYS: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
