@@ -35,6 +35,7 @@ from serving.logs import Access
 from serving.pages import Pages
 from serving.routing import PROBLEM, Answer, Asked, Route, Routes
 from serving.v1 import V1
+from serving.v2 import V2
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
@@ -66,7 +67,7 @@ class Front:
         self.core, self.settings, self.keys = core, settings, keys
         self.always = headers(settings)
         self.app = Headed(app, self.always)
-        self.routes = Routes([*V1(self._core).routes(), *Pages(self._core, openapi).routes()])
+        self.routes = Routes([*V1(self._core).routes(), *V2(self._core).routes(), *Pages(self._core, openapi).routes()])
         self.access = Access(settings.access_log)
         self.in_flight = metrics.IN_FLIGHT.labels("http")
         self._longest = settings.max_latency_ms / 1_000

@@ -26,6 +26,7 @@ from serving.answers import encode
 from serving.call import Call
 from serving.core import Core
 from serving.errors import Failed, Late, RequestError
+from serving.inference import Grpc
 from serving.keys import Keys
 from serving.logs import Access
 from serving.typed import Typed
@@ -81,7 +82,7 @@ class Rpc:
 
     def __init__(self, core: Core, port: int | None = None, keys: Keys | None = None) -> None:
         self.core, self.keys = core, keys or Keys(core.settings)
-        self.services: tuple[Service, ...] = (Typed(core),)
+        self.services: tuple[Service, ...] = (Typed(core), Grpc(core))
         self.port = core.settings.grpc_port if port is None else port
         self._health, self._access = _Health(), Access(core.settings.access_log)
         self._server: Any = None

@@ -15,6 +15,7 @@ is wrong in the words it has for every protocol.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -118,8 +119,8 @@ class Tensors:
         unknown = [
             {"field": name[:100], "problem": "no input of the model"} for name in named if name not in self.names
         ]
-        names = [tensor.name for tensor in tensors]
-        twice = [{"field": name[:100], "problem": "given twice"} for name in named if names.count(name) > 1]
+        counts = Counter(tensor.name for tensor in tensors)
+        twice = [{"field": name[:100], "problem": "given twice"} for name, times in counts.items() if times > 1]
         return [*missing, *unknown[:100], *twice[:100]]
 
 
