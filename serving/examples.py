@@ -16,15 +16,18 @@ from serving.core import Core
 from serving.errors import (
     Failed,
     Late,
+    NoLog,
     NotFound,
     NotReady,
+    NotRecorded,
     Overloaded,
     RequestError,
     TooLarge,
+    Unauthorized,
     WrongMedia,
     WrongMethod,
 )
-from serving.rows import Rows
+from serving.keys import NEEDED
 
 REQUEST_ID, PREDICTION_ID = "order-77", "019b76da18006c1f20a4000001"
 AS_OF, MICROSECONDS = "2026-01-01T00:00:00Z", 1_767_225_600_000_000
@@ -105,6 +108,39 @@ class Examples:
             "the second row was wrong": {"predictions": several[:1], "errors": partial.errors},
         }
 
+    def feedback(self) -> dict[str, dict[str, Any]]:
+        """Outcomes that are accepted: by prediction, and by key and time."""
+        said = {"outcome": True, "observed_at": AS_OF}
+        by_key = {self.key: "2", "at": AS_OF, **said, "outcome_id": "crm-1042"}
+        return {"outcomes": {"outcomes": [{"prediction_id": PREDICTION_ID, **said}, by_key]}}
+
+    def receipts(self) -> dict[str, dict[str, Any]]:
+        """What is answered to them, and where one is wrong."""
+        check, (asked,) = self.core.feedback.check, self.feedback().values()
+        partial = {"outcomes": [asked["outcomes"][0], self.wrong]}
+        return {"receipt": check(asked["outcomes"])[1], "the second was wrong": check(partial["outcomes"])[1]}
+
+    def refusals_of_feedback(self) -> list[Told]:
+        """One of each kind that /v1/feedback answers."""
+        feedback, most = self.core.feedback, self.core.settings.max_rows
+
+        def read(body: bytes) -> None:
+            feedback.check(feedback.read(body))
+
+        bodies: list[dict[str, Any]] = [{"outcomes": [{"outcome": "yes"}]}, {"outcomes": []}, {"rows": []}]
+        return [
+            _refused(read, self.cut),
+            *(_refused(read, _json(body)) for body in bodies),
+            ("too many outcomes", TooLarge(f"{most + 1} outcomes; one request carries at most {most}")),
+            *self._any(),
+            ("no prediction log", NoLog("this server keeps no prediction log")),
+            (
+                "a model that the gate refused",
+                NotReady("no outcome can be recorded now", ["the gate refused the model"]),
+            ),
+            ("a full disk", NotRecorded("the outcomes cannot be recorded now", ["the disk takes nothing"])),
+        ]
+
     def ready(self) -> dict[str, Any]:
         """What /readyz says."""
         proof = self.core.loaded.proof if self.core.loaded else ""
@@ -139,20 +175,26 @@ class Examples:
 
     @staticmethod
     def elsewhere() -> list[Told]:
-        """For what no route is there."""
+        """For what no route is there, and for who may not ask."""
         return [
+            ("no key, where keys are asked for", Unauthorized(NEEDED)),
             ("POST /v1/nothing", NotFound("there is no /v1/nothing; /docs.json lists what there is")),
             ("GET /v1/predict", WrongMethod("/v1/predict takes POST, not GET")),
         ]
 
     def _either(self) -> list[Told]:
+        return [
+            *self._any(),
+            ("a row that breaks a feature", Failed("these rows cannot be scored; the server's log says why")),
+        ]
+
+    def _any(self) -> list[Told]:
         most, waiting = self.core.settings.max_body_bytes, self.core.settings.max_queue_rows
         full = f"{waiting} rows wait, 1 more would be over {waiting}"
         return [
             ("a body too large", TooLarge(f"a body of {most + 1} bytes; the limit is {most}")),
             ("text/plain", WrongMedia("the body is 'text/plain'; send application/json")),
             ("more than can be answered", Overloaded(full, retry_after=2)),
-            ("a row that breaks a feature", Failed("these rows cannot be scored; the server's log says why")),
         ]
 
     def _late(self) -> list[Told]:
@@ -178,7 +220,7 @@ def value(column: Column) -> Any:
     return math.ceil(number) if bounds[0] == column.low else math.floor(number)
 
 
-def _refused(read: Callable[[bytes], Rows], body: bytes) -> Told:
+def _refused(read: Callable[[bytes], object], body: bytes) -> Told:
     try:
         read(body)
     except RequestError as error:

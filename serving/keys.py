@@ -21,6 +21,8 @@ from settings import PREFIX, Settings, SettingsError
 
 log = logging.getLogger("holdfast.serving")
 
+NEEDED = "an API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+"""All that is told, whether none came or a wrong one."""
 LEAST = 16
 """Characters of a key; `openssl rand -hex 32` makes 64."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -73,7 +75,7 @@ class Keys:
         """
         client = self.client(headers)
         if not client:
-            raise Unauthorized("an API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+            raise Unauthorized(NEEDED)
         return client
 
     def look(self) -> None:

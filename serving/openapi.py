@@ -17,11 +17,15 @@ from model.artefact import Manifest
 from serving.core import Core
 from serving.errors import ERRORS
 from serving.examples import REQUEST_ID, Examples, Told
+from serving.feedback import Receipt
 from serving.schema import Problem, RowErrors
 from settings import Settings
 
 JSON, TEXT, MEDIA = "application/json", "text/plain", "application/problem+json"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+OPEN = ("/readyz", "/livez", "/v2/health/ready", "/v2/health/live")
+"""Paths that ask for no key."""
 
 PAGE = b"""<!doctype html>
 <html lang="en">
@@ -99,11 +103,13 @@ class Models(BaseModel):
 def document(core: Core) -> dict[str, Any]:
     """The document of what this core answers."""
     examples, schema, limits = Examples(core), core.schema, core.settings
-    told: list[type[BaseModel]] = [schema.Answer, schema.Answers, Models, Ready, Live, ProblemDetails]
-    asked: list[type[BaseModel]] = [schema.Predict, schema.Explain, schema.Row]
+    told: list[type[BaseModel]] = [schema.Answer, schema.Answers, Receipt, Models, Ready, Live, ProblemDetails]
+    by_prediction, by_key = core.feedback.ByPrediction, core.feedback.ByKey
+    asked: list[type[BaseModel]] = [schema.Predict, schema.Explain, schema.Row, by_prediction, by_key]
     modes: Any = [*((one, "validation") for one in asked), *((one, "serialization") for one in told)]
     found, definitions = models_json_schema(modes, ref_template=f"{_SCHEMAS}{{model}}")
-    predict, explain, row, answer, answers, models, ready, live, problem = (found[mode] for mode in modes)
+    predict, explain, row, *outcome = (found[mode] for mode in modes[: len(asked)])
+    answer, answers, receipt, models, ready, live, problem = (found[mode] for mode in modes[len(asked) :])
     schemas = definitions["$defs"]
     size, most = f"At most {limits.max_body_bytes:,} bytes", min(limits.max_explained_rows, limits.max_rows)
     paths = {
@@ -138,6 +144,22 @@ def document(core: Core) -> dict[str, Any]:
             )
             | _responses(problem, examples.refusals_of_many(), _answer(answers, examples.answers()))
         },
+        "/v1/feedback": {
+            "post": _operation(
+                "feedback",
+                "Predictions",
+                "What became of those whom predictions were about",
+                "An outcome is recorded before it is acknowledged. Sent again it changes nothing; what was observed "
+                "later corrects what was observed before. Late ones, and those of predictions that are not in the log "
+                "yet, are as welcome as others. One that is not accepted does not fail the others.",
+            )
+            | _body(
+                f"{size} and {limits.max_rows:,} outcomes.",
+                _feedback(outcome, limits.max_rows),
+                examples.feedback(),
+            )
+            | _responses(problem, examples.refusals_of_feedback(), _answer(receipt, examples.receipts()))
+        },
         "/v1/models": {
             "get": _operation("models", "Model", "What answers: the manifest, the fingerprint and the decision rule")
             | _responses(problem, examples.not_ready(), _answer(models, {"live": core.models()} if core.loaded else {}))
@@ -161,7 +183,7 @@ def document(core: Core) -> dict[str, Any]:
     }
     elsewhere = _responses(problem, examples.elsewhere())["responses"]
     names = {str(error.status): error.__name__ for error in ERRORS}
-    return {
+    whole = {
         "openapi": "3.1.0",
         "info": {"title": core.usecase.title, "version": core.tag, "description": _about(core)},
         "servers": [{"url": "."}],
@@ -171,6 +193,21 @@ def document(core: Core) -> dict[str, Any]:
             "responses": {names[status]: response for status, response in elsewhere.items()},
         },
     }
+    return whole if limits.api_keys is None else _keyed(whole)
+
+
+def _keyed(whole: dict[str, Any]) -> dict[str, Any]:
+    """The document where keys are asked for."""
+    bearer, header = {"type": "http", "scheme": "bearer"}, {"type": "apiKey", "in": "header", "name": "x-api-key"}
+    whole["components"]["securitySchemes"] = {"bearer": bearer, "header": header}
+    whole["security"] = [{"bearer": []}, {"header": []}]
+    for path, item in whole["paths"].items():
+        for operation in item.values():
+            if path in OPEN:
+                operation["security"] = []
+            else:
+                operation["responses"]["401"] = {"$ref": "#/components/responses/Unauthorized"}
+    return whole
 
 
 def _about(core: Core) -> str:
@@ -222,7 +259,8 @@ def _responses(
     for status, told in sorted(by_status.items()):
         why = dict.fromkeys(f"{error.title}: {type(error).__doc__}" for _, error in told)
         bodies = {sent: error.body(REQUEST_ID) for sent, error in told}
-        headers = _IDS | (_RETRY if told[0][1].retry_after else {}) | (_ALLOW if status == 405 else {})
+        own = {401: _AUTHENTICATE, 405: _ALLOW}.get(status, {})
+        headers = _IDS | (_RETRY if told[0][1].retry_after else {}) | own
         content = _content(MEDIA, schema, bodies)
         responses[str(status)] = {"description": " ".join(why), "headers": headers, "content": content}
     return {"responses": responses}
@@ -252,10 +290,25 @@ def _bulk(schemas: Mapping[str, Any], predict: dict[str, Any], row: dict[str, An
             "explain": said["explain"],
             "top": said["top"],
         },
-        "oneOf": [{"required": ["rows"]}, {"required": ["columns"]}],
+        # as `oneOf` generators of clients make another type of each, without properties
+        "if": {"required": ["rows"]},
+        "then": {"not": {"required": ["columns"]}},
+        "else": {"required": ["columns"]},
         "additionalProperties": False,
     }
     return {"Bulk": bulk, "Columns": columns, "AttributeColumns": _listed(attributes, "AttributeColumns", most)}
+
+
+def _feedback(outcomes: list[dict[str, Any]], most: int) -> dict[str, Any]:
+    """The schema of a request with outcomes of these kinds."""
+    several = {"type": "array", "items": {"anyOf": outcomes}, "minItems": 1, "maxItems": most}
+    return {
+        "title": "Feedback",
+        "type": "object",
+        "properties": {"outcomes": several},
+        "required": ["outcomes"],
+        "additionalProperties": False,
+    }
 
 
 def _listed(schema: Mapping[str, Any], title: str, most: int) -> dict[str, Any]:
@@ -280,4 +333,5 @@ _IDS: dict[str, dict[str, Any]] = {
 _ANY: dict[str, Any] = {"type": "string"}
 """Of a header that is looked at, and never a reason to refuse a request."""
 _RETRY = {"retry-after": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+_AUTHENTICATE = {"www-authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
 _ALLOW = {"allow": {"description": "The method that the path takes.", "schema": {"type": "string"}}}
