@@ -51,11 +51,35 @@ class Explanation(BaseModel):
 
 _Whole = Annotated[int, BeforeValidator(lambda given: int(given) if _is_whole(given) else given)]
 """JSON has one kind of number: 5.0 is a whole one too."""
-_EXPLAIN: dict[str, Any] = {"explain": (bool, Field(False, description="Whether answers carry an explanation."))}
+
+
+def _absent(schema: dict[str, Any]) -> None:
+    """Of a field that is not there or has a value: no null, and no default, with which it would count as there."""
+    schema.pop("default")
+    if "anyOf" in schema:
+        schema.update(schema.pop("anyOf")[0])
+
+
+_EXPLAIN: dict[str, Any] = {
+    "explain": (
+        bool,
+        Field(
+            False,
+            description="Whether answers carry an explanation; false where it is not said.",
+            json_schema_extra=_absent,
+        ),
+    )
+}
 _TOP: dict[str, Any] = {
     "top": (
         _Whole,
-        Field(TOP, ge=1, le=MOST, description="Most contributions of an explanation, if there is one."),
+        Field(
+            TOP,
+            ge=1,
+            le=MOST,
+            description=f"Most contributions of an explanation, if there is one; {TOP} where it is not said.",
+            json_schema_extra=_absent,
+        ),
     )
 }
 
@@ -111,7 +135,10 @@ class Schema:
             ),
             "request_id": (str, Field(description="The request's `x-request-id`, or else ours.")),
             "prediction_id": (str, Field(description="Of this answer, in the prediction log.")),
-            "explanation": (Explanation | None, Field(None, description="Only there where it was asked for.")),
+            "explanation": (
+                Explanation | None,
+                Field(None, description="Only there where it was asked for.", json_schema_extra=_absent),
+            ),
         }
         self.Answer: type[BaseModel] = create_model("Answer", **answer)
         row: Any = (int, Field(description="Position in the request, from 0."))

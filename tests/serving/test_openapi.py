@@ -14,6 +14,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from cli.workspace import Workspace
+from features import clock
 from features.contract import SAFE_INTEGER, Blank, Contract, EventId, Key, Money, Timestamp, columns
 from model import store
 from serving.core import Core
@@ -26,6 +27,7 @@ ROUTES = {
     ("post", "/v1/predict"): {"200", "400", "413", "415", "422", "429", "500", "503"},
     ("post", "/v1/explain"): {"200", "400", "413", "415", "422", "429", "500", "503"},
     ("post", "/v1/predict/bulk"): {"200", "400", "413", "415", "422", "429", "500", "503"},
+    ("post", "/v1/feedback"): {"200", "400", "413", "415", "422", "429", "501", "503"},
     ("get", "/v1/models"): {"200", "503"},
     ("get", "/readyz"): {"200", "503"},
     ("get", "/livez"): {"200"},
@@ -38,6 +40,7 @@ TYPES: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
     "null": type(None),
 }  # fmt: skip
+OPEN = {"type": "object", "additionalProperties": True}
 PROSE = {"title", "description", "default"}
 
 
@@ -60,13 +63,18 @@ def wrong(told: dict[str, Any], schema: dict[str, Any], given: Any, place: str =
         return
     if either and all(any(wrong(told, one, given, place)) for one in either):
         yield f"{place}: {given!r} is none of {either}"
+    if rest.pop("format", "") == "date-time" and isinstance(given, str):
+        clock.parse(given)
     if levels and given not in levels:
         yield f"{place}: {given!r} is none of {levels}"
     if not re.search(pattern, given if isinstance(given, str) else ""):
         yield f"{place}: {given!r} does not match {pattern}"
-    one = rest.pop("oneOf", None)
-    if one and sum(all(name in given for name in each["required"]) for each in one) != 1:
-        yield f"{place}: {given!r} is not exactly one of {one}"
+    if "if" in rest:
+        met = not any(wrong(told, {**OPEN, **rest.pop("if")}, given, place))
+        then, other = rest.pop("then"), rest.pop("else")
+        yield from wrong(told, {**OPEN, **(then if met else other)}, given, place)
+    if "not" in rest and not any(wrong(told, {**OPEN, **rest.pop("not")}, given, place)):
+        yield f"{place}: {given!r} is what it may not be"
     size = given if isinstance(given, int | float) else len(given) if given is not None else 0
     for low in ("minimum", "minLength", "minItems", "minProperties"):
         if size < rest.pop(low, size):
@@ -75,8 +83,9 @@ def wrong(told: dict[str, Any], schema: dict[str, Any], given: Any, place: str =
         if size > rest.pop(high, size):
             yield f"{place}: {given!r} is above {high}"
     assert set(rest) <= PROSE, f"{place}: nobody looks at {set(rest) - PROSE}"
-    if kind == "object" and (properties or more is False):
+    if kind == "object":
         yield from (f"{place}: no {name}" for name in needed if name not in given)
+    if kind == "object" and (properties or more is False):
         for name, inner in given.items():
             if name in properties:
                 yield from wrong(told, properties[name], inner, f"{place}.{name}")
@@ -143,7 +152,7 @@ def test_every_example_of_a_request_is_accepted(told: dict[str, Any], http: http
             given = checked(told, answer, "post", path)
             assert not given.get("errors")
             sent += 1
-    assert sent == 6
+    assert sent == 7
 
 
 def test_every_example_of_an_answer_is_of_its_schema(told: dict[str, Any]) -> None:
@@ -229,6 +238,17 @@ def test_the_page_shows_the_document_and_asks_nobody_else(http: httpx.Client) ->
         assert http.get(file).status_code == 200
 
 
+def test_a_bulk_request_has_either_rows_or_columns(told: dict[str, Any]) -> None:
+    schema = told["components"]["schemas"]["Bulk"]
+    rows, columns = (
+        next(one[form] for _, _, one in _bulk_examples(told) if form in one) for form in ("rows", "columns")
+    )
+    for body in ({}, {"explain": True}, {"rows": rows, "columns": columns}):
+        assert list(wrong(told, schema, body)), body
+    for body in ({"rows": rows, "top": 1}, {"columns": columns, "explain": False}):
+        assert not list(wrong(told, schema, body)), body
+
+
 def test_schemas_have_names_that_people_understand(told: dict[str, Any]) -> None:
     names = set(told["components"]["schemas"])
     assert {
@@ -294,6 +314,10 @@ def test_the_example_of_a_row_is_accepted_whatever_the_contract() -> None:
     Everything.model_validate_json(json.dumps(row))
     with pytest.raises(ValidationError):
         Everything.model_validate({**row, "narrow": 4})
+
+
+def _bulk_examples(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    return examples(told["paths"]["/v1/predict/bulk"]["post"]["requestBody"]["content"])
 
 
 def _responses(told: dict[str, Any], path: str, method: str = "post") -> dict[str, Any]:
