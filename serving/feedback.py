@@ -131,6 +131,21 @@ class Feedback:
             be recorded, or whether they are is not known; then they may be sent again.
         """
         recorder = self._ready()
+        accepted, told = self.check(given, call.client)
+        try:
+            await asyncio.shield(asyncio.wrap_future(recorder.keep(Outcomes(items=accepted))))
+        except Unkept as unkept:
+            metrics.outcomes["unrecorded"](len(accepted))
+            raise NotRecorded("the outcomes cannot be recorded now", [unkept.why]) from None
+        metrics.outcomes["accepted"](len(accepted))
+        return told
+
+    def check(self, given: Sequence[Any], client: str = "") -> tuple[list[Outcome], dict[str, Any]]:
+        """The outcomes that are right, and the `Receipt` of all.
+
+        Raises:
+            NotAccepted, TooLarge: as `accept`.
+        """
         if not given:
             raise NotAccepted("feedback tells of at least one outcome")
         if len(given) > self.max_rows:
@@ -138,7 +153,7 @@ class Feedback:
         accepted, kept, errors = list[Outcome](), list[dict[str, Any]](), list[dict[str, Any]]()
         for row, one in enumerate(given):
             try:
-                own, outcome = self._outcome(one, call)
+                own, outcome = self._outcome(one, client)
                 accepted.append(outcome)
                 kept.append({"row": row, "outcome_id": own or outcome.outcome_id})
             except ValidationError as error:
@@ -146,13 +161,7 @@ class Feedback:
         metrics.outcomes["refused"](len(errors))
         if not accepted:
             raise NotAccepted(f"none of the {len(given)} outcomes was accepted", errors)
-        try:
-            await asyncio.shield(asyncio.wrap_future(recorder.keep(Outcomes(items=accepted))))
-        except Unkept as unkept:
-            metrics.outcomes["unrecorded"](len(accepted))
-            raise NotRecorded("the outcomes cannot be recorded now", [unkept.why]) from None
-        metrics.outcomes["accepted"](len(accepted))
-        return {"accepted": len(accepted), "outcomes": kept, "errors": errors}
+        return accepted, {"accepted": len(accepted), "outcomes": kept, "errors": errors}
 
     def _ready(self) -> Recorder:
         if self._recorder is None:
@@ -161,10 +170,10 @@ class Feedback:
             raise NoLog("this server keeps no prediction log (HOLDFAST_PREDICTIONS_URL=none:), which outcomes go to")
         return self._recorder
 
-    def _outcome(self, given: Any, call: Call) -> tuple[str | None, Outcome]:
+    def _outcome(self, given: Any, client: str) -> tuple[str | None, Outcome]:
         """The client's own id, and the outcome: in the log it has a pseudonym too, for it may hold a key."""
         by_key = isinstance(given, dict) and "prediction_id" not in given and (self.key in given or "at" in given)
-        said: Any = (self.ByKey if by_key else self.ByPrediction).model_validate(given).model_dump()
+        said = dict((self.ByKey if by_key else self.ByPrediction).model_validate(given))
         about = said.get("prediction_id")
         key, at = (None, None) if about else (self._name(said[self.key]), said["at"])
         outcome, observed_at = said["outcome"], said["observed_at"]
@@ -178,7 +187,7 @@ class Feedback:
             outcome=outcome,
             observed_at=observed_at,
             received_at=received_at,
-            client=call.client,
+            client=client,
         )
 
     def _said(self, problem: dict[str, Any]) -> dict[str, Any]:
