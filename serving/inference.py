@@ -122,7 +122,7 @@ class Grpc:
         )
         return bytes(made.SerializeToString())
 
-    def _made(self, name: str, **fields: Any) -> tuple[bytes, str]:
+    def _made(self, name: str, /, **fields: Any) -> tuple[bytes, str]:
         return bytes(self._classes[name](**fields).SerializeToString()), "ok"
 
     async def _ready(self) -> bool:
