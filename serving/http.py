@@ -210,17 +210,17 @@ class Front:
 
 def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
     """The problem as an answer."""
-    body = error.body(call.request_id)
+    body, media = error.body(call.request_id), PROBLEM
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
     if route is not None:
-        body = route.problem(body)
+        body, media = route.problem(body), route.problem_media
         if isinstance(error, WrongMethod):
             headers.append((b"allow", route.method.encode()))
-    return Answer(encode(body), error.outcome(), PROBLEM, tuple(headers))
+    return Answer(encode(body), error.outcome(), media, tuple(headers))
 
 
 def _readable(given: dict[bytes, bytes], accepted: tuple[bytes, ...]) -> None:

@@ -45,7 +45,7 @@ class Route:
 
     Attributes:
         template: a path, in which `{name}` stands for one segment. open: whether it asks for no key.
-        media: content types that a body may have. problem: what this face adds to a problem's body.
+        media: content types that a body may have. problem: what this face adds to a problem's body, of `problem_media`.
     """
 
     method: str
@@ -54,6 +54,7 @@ class Route:
     open: bool = False
     media: tuple[bytes, ...] = (JSON,)
     problem: Callable[[dict[str, Any]], dict[str, Any]] = field(default=_plain)
+    problem_media: bytes = PROBLEM
 
 
 class Routes:

@@ -1,7 +1,9 @@
 """The Open Inference Protocol V2 over REST: /v2, tensors as JSON or as raw bytes behind it.
 
 Tensors as bytes are the extension that Triton calls binary tensor data: the header `inference-header-content-length`
-says where the JSON ends, and each tensor's parameter `binary_data_size` how many bytes behind it are its own.
+says where the JSON ends, and each tensor's parameter `binary_data_size` how many bytes behind it are its own. Fields
+that the protocol does not have are passed over, for clients add some. A problem has the protocol's `error` beside what
+RFC 9457 says, and is plain JSON: KServe's client reads it of no other media type.
 """
 
 from __future__ import annotations
@@ -40,12 +42,12 @@ class _All(msgspec.Struct):
     binary_data_output: bool = False
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class _Wanted(msgspec.Struct):
     name: str
     parameters: _Binary | None = None
 
 
-class _Loose(msgspec.Struct, forbid_unknown_fields=True):
+class _Loose(msgspec.Struct):
     """An input whose data may be anything."""
 
     name: str
@@ -61,7 +63,7 @@ def _input(datatype: str, element: Any) -> Any:
     size: Any = _Size | None
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("name", str), ("shape", list[int])]
     fields += [("parameters", size, None), ("data", data | UnsetType, UNSET)]
-    return msgspec.defstruct(datatype, fields, tag_field="datatype", tag=datatype, forbid_unknown_fields=True)
+    return msgspec.defstruct(datatype, fields, tag_field="datatype", tag=datatype)
 
 
 def _request(kind: Any) -> Any:
@@ -69,7 +71,7 @@ def _request(kind: Any) -> Any:
     everything: Any = _All | None
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("inputs", inputs), ("id", str, "")]
     fields += [("parameters", everything, None), ("outputs", list[_Wanted], [])]
-    return msgspec.defstruct("Request", fields, forbid_unknown_fields=True)
+    return msgspec.defstruct("Request", fields)
 
 
 def _element(datatype: str) -> type:
@@ -81,6 +83,14 @@ _ANY: Any = None
 for _one in _INPUTS:
     _ANY = _one if _ANY is None else _ANY | _one
 _TYPED, _UNTYPED = msgspec.json.Decoder(_request(_ANY)), _request(_Loose)
+
+
+def _told(problem: dict[str, Any]) -> dict[str, Any]:
+    """A problem with the protocol's own word for what went wrong."""
+    return {**problem, "error": problem["detail"]}
+
+
+_PROBLEMS: dict[str, Any] = {"problem": _told, "problem_media": JSON}
 
 
 class V2:
@@ -95,15 +105,15 @@ class V2:
         """What it answers."""
         model = "/v2/models/{model}"
         found = [
-            Route("GET", "/v2", self.server, problem=told),
-            Route("GET", "/v2/health/live", self.live, open=True, problem=told),
-            Route("GET", "/v2/health/ready", self.ready, open=True, problem=told),
+            Route("GET", "/v2", self.server, **_PROBLEMS),
+            Route("GET", "/v2/health/live", self.live, open=True, **_PROBLEMS),
+            Route("GET", "/v2/health/ready", self.ready, open=True, **_PROBLEMS),
         ]
         for path in (model, f"{model}/versions/{{version}}"):
             found += [
-                Route("GET", path, self.metadata, problem=told),
-                Route("GET", f"{path}/ready", self.model_ready, problem=told),
-                Route("POST", f"{path}/infer", self.infer, media=(JSON, BINARY), problem=told),
+                Route("GET", path, self.metadata, **_PROBLEMS),
+                Route("GET", f"{path}/ready", self.model_ready, **_PROBLEMS),
+                Route("POST", f"{path}/infer", self.infer, media=(JSON, BINARY), **_PROBLEMS),
             ]
         return found
 
@@ -156,11 +166,6 @@ class V2:
         inference = self._served()
         inference.find(asked.path["model"], asked.path.get("version", ""))
         return inference
-
-
-def told(problem: dict[str, Any]) -> dict[str, Any]:
-    """A problem with the protocol's own word for what went wrong."""
-    return {**problem, "error": problem["detail"]}
 
 
 def _end(asked: Asked) -> int:
