@@ -25,7 +25,7 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, Registry
-from serving import logs, ports, tls
+from serving import connection, logs, ports, tls
 from serving.call import Call
 from serving.core import Core
 from serving.headers import shared
@@ -87,6 +87,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application that BentoML's worker serves."""
+        connection.bound(SETTINGS)
         return shared(Front(super().to_asgi(is_main), _core, document, SETTINGS, KEYS), SETTINGS)
 
 

@@ -161,6 +161,18 @@ class Settings(BaseModel):
         "problems", description="Which requests get a line in the log: none, those not answered with 2xx, all."
     )
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
+    max_body_ms: int = Field(
+        10_000, ge=1, description="Milliseconds in which a request's whole body must be there; later it is 408."
+    )
+    max_head_ms: int = Field(
+        10_000,
+        ge=1,
+        description="Milliseconds that an HTTP connection has to send a request's headers, to the second; later it is "
+        "closed.",
+    )
+    max_connections: int = Field(
+        800, ge=1, description="Most open HTTP connections; one more, and the one that idles longest is closed."
+    )
     max_rows: int = Field(10_000, ge=1, description="Most rows in one bulk request; more are 413.")
     max_explained_rows: int = Field(
         100, ge=1, description="Most rows of one request that asks for explanations; more are 413."

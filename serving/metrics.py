@@ -50,6 +50,13 @@ STAGE = Histogram(
     buckets=FAST,
 )
 IN_FLIGHT = Gauge("holdfast_requests_in_flight", "Requests that came and are not answered yet.", ["protocol"])
+CONNECTIONS = Gauge("holdfast_connections", "Open HTTP connections.")
+CLOSED = Counter(
+    "holdfast_connections_closed",
+    "HTTP connections that were closed for what their clients did: malformed (no HTTP), head (too large), slow, silent "
+    "(not a byte), untaken (answers), full (longest idle of too many).",
+    ["reason"],
+)
 QUEUE = Gauge("holdfast_queue_rows", "Rows that wait for a batch.")
 BATCH_ROWS = Histogram(
     "holdfast_batch_rows", "Rows scored in one go.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -98,6 +105,8 @@ for outcome in ("known", "unknown", "degraded"):  # there from the start, so tha
     ROWS.labels(outcome)
 for reason in ("unreachable", "skipped", "unusable"):
     FAILURES.labels(reason)
+for reason in ("malformed", "head", "slow", "silent", "untaken", "full"):
+    CLOSED.labels(reason)
 for gauge in (UP, AS_OF, AGE):
     gauge.set(float("nan"))
 
