@@ -1,4 +1,4 @@
-"""Predictions into one file, JSON lines or Parquet, however many they are."""
+"""Predictions, with their outcomes or without, into one file, JSON lines or Parquet, however many they are."""
 
 from __future__ import annotations
 
@@ -16,23 +16,20 @@ from msgspec.structs import asdict, fields
 from features.clock import rfc3339
 from model.predictions import Prediction
 from model.predictions.entry import exact
+from model.predictions.outcome import Outcome
 from settings import HoldfastError
 
 PART = 20_000
 """Predictions held at a time."""
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-_TIMES = ("answered_at", "request_time", "as_of")
-_KINDS = dict.fromkeys(_TIMES, pa.timestamp("us", "UTC")) | {"batch": pa.int64()}
-_OWN = [
-    (field.name, _KINDS.get(field.name) or _TYPES[field.type])
-    for field in fields(Prediction)
-    if field.name in _KINDS or field.type in _TYPES
-]
+_TIMES = ("answered_at", "request_time", "as_of", "at", "observed_at", "received_at")
+_KINDS = dict.fromkeys(_TIMES, pa.timestamp("us", "UTC")) | {"batch": pa.int64(), "outcome": pa.bool_()}
 _NESTED = ("attributes", "aggregates", "features")
 
 
-def export(found: Iterator[Prediction], path: Path) -> int:
-    """Write them to `path`, whose end says the form; how many they were. What was there before goes when all is there.
+def export(found: Iterator[Prediction], path: Path, kind: type[Prediction] = Prediction) -> int:
+    """Write them, all of one kind, to `path`, whose end says the form; how many they were. What was there before goes
+    when all is there.
 
     In Parquet, columns of the inputs are called `attributes.NAME`, `aggregates.NAME`, `features.NAME`; one that only
     some models have is null, a missing number NaN, in the rows of those that have it.
@@ -43,18 +40,24 @@ def export(found: Iterator[Prediction], path: Path) -> int:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as made:
             whole = Path(made) / "whole"
-            rows = (_lines if path.suffix == ".jsonl" else _parquet)(found, whole)
+            rows = _lines(found, whole) if path.suffix == ".jsonl" else _parquet(found, whole, _own(kind))
             whole.rename(path)
     except OSError as error:
         raise HoldfastError(f"{path} cannot be written: {error}") from None
     return rows
 
 
-def document(one: Prediction) -> dict[str, Any]:
-    """A prediction as JSON can hold it, times as RFC 3339."""
+def document(one: Prediction | Outcome) -> dict[str, Any]:
+    """A prediction or an outcome as JSON can hold it, times as RFC 3339."""
     told: dict[str, Any] = asdict(one)
-    told |= {name: exact(told[name]) for name in _NESTED}
-    return told | {name: rfc3339(told[name]) for name in _TIMES}
+    told |= {name: exact(told[name]) for name in _NESTED if name in told}
+    return told | {name: rfc3339(told[name]) for name in _TIMES if told.get(name) is not None}
+
+
+def _own(kind: type[Prediction]) -> list[tuple[str, Any]]:
+    """The columns that every prediction has."""
+    named = [(field.name, _KINDS.get(field.name) or _TYPES.get(field.type)) for field in fields(kind)]
+    return [(name, type_) for name, type_ in named if type_ is not None]
 
 
 def _lines(found: Iterator[Prediction], path: Path) -> int:
@@ -66,14 +69,14 @@ def _lines(found: Iterator[Prediction], path: Path) -> int:
     return rows
 
 
-def _parquet(found: Iterator[Prediction], path: Path) -> int:
+def _parquet(found: Iterator[Prediction], path: Path, own: list[tuple[str, Any]]) -> int:
     """Parts first, each with the columns it has, for which there are is known at the end."""
     parts: list[Path] = []
-    schemas = [pa.schema(_OWN)]
+    schemas = [pa.schema(own)]
     rows = 0
     try:
         while part := list(islice(found, PART)):
-            table = _table(part)
+            table = _table(part, own)
             parts.append(path.with_name(f"part-{len(parts)}"))
             pq.write_table(table, parts[-1])
             schemas.append(table.schema)
@@ -89,8 +92,8 @@ def _parquet(found: Iterator[Prediction], path: Path) -> int:
     return rows
 
 
-def _table(part: list[Prediction]) -> pa.Table:
-    columns: dict[str, Any] = {name: pa.array([getattr(one, name) for one in part], kind) for name, kind in _OWN}
+def _table(part: list[Prediction], own: list[tuple[str, Any]]) -> pa.Table:
+    columns: dict[str, Any] = {name: pa.array([getattr(one, name) for one in part], kind) for name, kind in own}
     for field in _NESTED:
         named = dict.fromkeys(name for one in part for name in getattr(one, field))
         for name in named:

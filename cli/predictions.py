@@ -1,4 +1,4 @@
-"""Commands over the prediction log: what was answered, to whom, and from what."""
+"""Commands over the prediction log: what was answered, to whom, from what, and what became of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cli.data import UseCaseOption
 from cli.export import document, export
 from cli.workspace import Workspace
 from features import clock
+from model.predictions.outcome import Settled
 from model.predictions.pseudonym import Pseudonyms
 from model.predictions.reading import Log, open_log
 from settings import PREFIX, HoldfastError
@@ -28,10 +29,10 @@ def show_command(
     usecase: UseCaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Everything that an answer was made of: inputs, aggregates, features, score, model, times."""
+    """Everything that an answer was made of: inputs, aggregates, features, score, model, times; and its outcome."""
     out, (log, workspace) = Out(as_json), _log(usecase)
     pseudonyms = Pseudonyms(workspace.settings.id_hmac_key)
-    found = log.find(name) or log.find(pseudonyms(name))
+    found = list(log.settled(log.find(name) or log.find(pseudonyms(name))))
     if not found:
         raise HoldfastError(
             f"no prediction and no request {name!r} is in the log; an answer is in it at once where the log is in "
@@ -90,6 +91,7 @@ def export_command(
     usecase: UseCaseOption = None,
     start: Annotated[str | None, typer.Option("--from", help="Answered at or after this time (RFC 3339).")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Answered before this time (RFC 3339).")] = None,
+    outcomes: Annotated[bool, typer.Option("--outcomes", help="With the outcome of each, as it is known now.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the answers of a time to one file; in Parquet, a column per attribute, aggregate and feature."""
@@ -97,9 +99,35 @@ def export_command(
     if file.suffix not in FORMS:
         raise HoldfastError(f"--out {file}: the name ends with {' or '.join(FORMS)}")
     limits = [None if text is None else clock.parse(text) for text in (start, end)]
-    rows = export(log.between(*limits), file)
+    found = log.between(*limits)
+    rows = export(log.settled(found), file, Settled) if outcomes else export(found, file)
     out.proved("export", f"{rows:,} predictions in {file}")
     out.result({"rows": rows, "file": str(file)})
+
+
+@predictions.command("outcomes")
+def outcomes_command(
+    usecase: UseCaseOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The last outcomes that clients told, newest first."""
+    out, (log, workspace) = Out(as_json), _log(usecase)
+    found = log.latest(limit)
+    rows = [
+        [
+            clock.rfc3339(one.received_at),
+            one.prediction_id or f"{one.key} at {clock.rfc3339(one.at or 0)}",
+            "yes" if one.outcome else "no",
+            clock.rfc3339(one.observed_at),
+            one.outcome_id,
+            one.client,
+        ]
+        for one in found
+    ]
+    header = ["received at", "prediction", "outcome", "observed at", "id", ""]
+    out.say(table(rows, header) if rows else f"{workspace.usecase.name}: no outcome was told yet")
+    out.result({"outcomes": [document(one) for one in found]})
 
 
 def _log(usecase: str | None) -> tuple[Log, Workspace]:

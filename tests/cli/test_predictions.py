@@ -1,4 +1,4 @@
-"""`holdfast predictions show|list|export` over answers of the real model, in files and in PostgreSQL."""
+"""`holdfast predictions show|list|export|outcomes` over answers of the real model, in files and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -17,11 +18,12 @@ import pytest
 
 from benchmarks.servers import Server
 from cli.workspace import Workspace
-from features.clock import rfc3339
+from features.clock import SECOND, micros, rfc3339
 from features.store.base import Lookup
 from model import gate
 from model import store as model_store
 from model.predictions import Entry, Header
+from model.predictions.outcome import Outcome, Outcomes
 from model.scorer import Scores
 from serving.recorder import Recorder
 from tests.cli.conftest import figures, holdfast
@@ -32,7 +34,7 @@ NOBODY = "nobody's"
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers that were recorded: what went in, and the environment in which commands find them."""
+    """Answers that were recorded, and outcomes of some: what went in, and the environment in which commands find it."""
 
     environ: dict[str, str]
     single: list[Entry]
@@ -40,6 +42,28 @@ class Answered:
     header: Header
     lookup: Lookup
     scores: Scores
+    told: list[Outcome]
+
+
+def outcomes(single: list[Entry], bulk: Entry) -> list[Outcome]:
+    """Of the first prediction one that is corrected, of a row of the bulk request one by its key, and of nobody's."""
+    said: list[tuple[dict[str, Any], bool, int]] = [
+        ({"prediction_id": single[0].id}, False, 1),
+        ({"prediction_id": single[0].id}, True, 2),
+        ({"key": bulk.keys[5], "at": bulk.time}, False, 3),
+        ({"prediction_id": "0" * 26}, True, 4),
+    ]
+    return [
+        Outcome(
+            outcome_id=f"mine-{number}",
+            outcome=outcome,
+            observed_at=number * SECOND,
+            received_at=bulk.time + number,
+            client="crm",
+            **about,
+        )
+        for about, outcome, number in said
+    ]
 
 
 def entries(workspace: Workspace, keys: list[str]) -> tuple[Header, list[Entry], Entry, Lookup, Scores]:
@@ -101,10 +125,12 @@ def answered(
     with closing(Recorder(url, home, header, 10**9)) as recorder:
         for one in [*single, bulk]:
             recorder.append(one)
+        told = outcomes(single, bulk)
+        recorder.keep(Outcomes(items=told)).result(60)
     assert recorder.written == len(keys)
-    yield Answered({"HOLDFAST_PREDICTIONS_URL": url}, single, bulk, header, lookup, scores)
+    yield Answered({"HOLDFAST_PREDICTIONS_URL": url}, single, bulk, header, lookup, scores, told)
     with psycopg.connect(postgresql.url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS holdfast_cdnow.predictions")
+        connection.execute("DROP TABLE IF EXISTS holdfast_cdnow.predictions, holdfast_cdnow.outcomes")
 
 
 def test_show_tells_everything_an_answer_was_made_of(answered: Answered) -> None:
@@ -118,6 +144,7 @@ def test_show_tells_everything_an_answer_was_made_of(answered: Answered) -> None
     assert told["threshold"] == answered.header.threshold
     assert told["decision"] == answered.header.labels[int(scores.positive[0])]
     assert told["latency_us"] == 900
+    assert (told["outcome"], told["observed_at"]) == (True, "1970-01-01T00:00:02Z")
     assert told["aggregates"] == {name: values[0].item() for name, values in answered.lookup.aggregates.items()}
     row = zip(answered.header.features, scores.matrix[0].tolist(), strict=True)
     assert told["features"] == {name: None if math.isnan(value) else value for name, value in row}
@@ -179,6 +206,39 @@ def test_export_of_a_time_to_json_lines(answered: Answered, tmp_path: Path) -> N
     assert lines[0]["probability"] == answered.scores.probability[1]
 
 
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_export_with_outcomes_has_those_that_hold(form: str, answered: Answered, tmp_path: Path) -> None:
+    path = tmp_path / f"settled.{form}"
+    words = ("predictions", "export", "--out", str(path), "--outcomes")
+    assert figures(*words, environ=answered.environ)["rows"] == 51
+    lines = pq.read_table(path).to_pylist() if form == "parquet" else map(json.loads, path.read_text().splitlines())
+    found = {line["prediction_id"]: (line["outcome"], line["observed_at"]) for line in lines}
+    times = {
+        id_: moment if form == "jsonl" or moment is None else rfc3339(micros(moment))
+        for id_, (_, moment) in found.items()
+    }
+    row = f"{answered.bulk.id}-5"
+    assert {id_: (outcome, times[id_]) for id_, (outcome, _) in found.items() if outcome is not None} == {
+        answered.single[0].id: (True, "1970-01-01T00:00:02Z"),
+        row: (False, "1970-01-01T00:00:03Z"),
+    }
+    assert sum(moment is None for moment in times.values()) == 49
+
+
+def test_the_last_outcomes_are_listed_newest_first(answered: Answered) -> None:
+    found = figures("predictions", "outcomes", "--limit", "3", environ=answered.environ)["outcomes"]
+    assert [one["outcome_id"] for one in found] == ["mine-4", "mine-3", "mine-2"]
+    assert found[1] == {
+        "outcome_id": "mine-3", "prediction_id": None, "key": answered.bulk.keys[5], "at": rfc3339(answered.bulk.time),
+        "outcome": False, "observed_at": "1970-01-01T00:00:03Z", "received_at": rfc3339(answered.told[2].received_at),
+        "client": "crm",
+    }  # fmt: skip
+    header, *lines = holdfast("predictions", "outcomes", environ=answered.environ).stdout.splitlines()
+    assert header.startswith("received at")
+    assert len(lines) == 4
+    assert f"{answered.bulk.keys[5]} at {rfc3339(answered.bulk.time)}" in lines[1]
+
+
 @pytest.mark.parametrize(
     ("words", "environ", "told"),
     [
@@ -201,9 +261,13 @@ def test_what_a_user_can_mend_is_one_line(
 
 def test_a_log_without_answers_says_so(homes: dict[str, str], tmp_path: Path) -> None:
     assert "cdnow: nothing was answered yet" in holdfast("predictions", "list", environ=homes).stdout
+    assert "cdnow: no outcome was told yet" in holdfast("predictions", "outcomes", environ=homes).stdout
     path = tmp_path / "none.parquet"
-    assert figures("predictions", "export", "--out", str(path), environ=homes)["rows"] == 0
-    assert "prediction_id" in pq.read_table(path).column_names
+    for more in ([], ["--outcomes"]):
+        assert figures("predictions", "export", "--out", str(path), *more, environ=homes)["rows"] == 0
+        names = pq.read_table(path).column_names
+        assert "prediction_id" in names
+        assert ("outcome" in names) == bool(more)
 
 
 def test_migrate_makes_the_table_where_the_log_is_in_postgresql(homes: dict[str, str], postgresql: Server) -> None:

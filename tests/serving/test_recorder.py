@@ -11,17 +11,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.workspace import ROOT
 from features.store.base import StoreError
+from model.predictions.outcome import Outcome, Outcomes
 from model.predictions.reading import Directory
 from model.predictions.segment import SEALED, read, segments
 from serving import recorder as module
-from serving.recorder import LARGEST, PAUSE, Recorder
+from serving.recorder import LARGEST, PAUSE, Recorder, Unkept
 from tests.model.answers import HEADER, entry
+
+NOW = 1_717_243_200_000_000
+NUMBER = count(1)
 
 WRITER = """
 import sys
@@ -201,3 +207,80 @@ def test_a_url_that_cannot_be_used_is_refused_at_once(url: str, tmp_path: Path) 
     with pytest.raises(StoreError) as raised:
         Recorder(url, tmp_path, HEADER, 1)
     assert "cret" not in str(raised.value)
+
+
+def told(*keys: str) -> Outcomes:
+    """Outcomes of these keys."""
+    plain: dict[str, Any] = {"at": NOW, "outcome": True, "observed_at": NOW, "received_at": NOW}
+    return Outcomes(items=[Outcome(outcome_id=f"{key}-{next(NUMBER)}", key=key, **plain) for key in keys])
+
+
+def outcomes(home: Path) -> set[str]:
+    """Ids of the outcomes in the log under that home."""
+    return {one.outcome_id for one in Directory(home / "predictions", "club").outcomes()}
+
+
+def ids(*kept: Outcomes) -> set[str]:
+    """Of these."""
+    return {one.outcome_id for request in kept for one in request.items}
+
+
+def test_outcomes_can_be_read_as_soon_as_they_are_kept_and_are_on_the_disk_soon(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    kept = []
+    for keys in (["a"], ["b", "c"], ["d"]):
+        recorder.append(entry("x"))
+        kept.append(told(*keys))
+        flushed = recorder.keep(kept[-1])
+        assert outcomes(tmp_path) == ids(*kept)
+        assert flushed.result(60) is None
+    assert len(logged(tmp_path)) == recorder.written == 3
+
+
+def test_outcomes_that_fill_a_segment_are_on_the_disk_when_it_is_sealed(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST", 500)
+    kept = [told("a"), told(*"b" * 20), told("c")]
+    flushed = [recorder.keep(one) for one in kept]
+    flushed[1].result(60)
+    assert segments(tmp_path / "predictions")[0].suffix == SEALED
+    for one in flushed:
+        one.result(60)
+    assert outcomes(tmp_path) == ids(*kept)
+
+
+def test_outcomes_that_cannot_be_written_are_refused_until_they_can(recorder: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "predictions").write_text("in the way")
+    for _ in range(2):  # the second falls in the pause
+        with pytest.raises(Unkept) as raised:
+            recorder.keep(told("a"))
+        assert raised.value.reason == "disk"
+        assert str(tmp_path) not in str(raised.value)
+    (tmp_path / "predictions").unlink()
+    after_pause(recorder)
+    kept = told("b")
+    recorder.keep(kept).result(60)
+    assert outcomes(tmp_path) == ids(kept)
+    assert sum(recorder.dropped.values()) == 0  # these are predictions
+
+
+def test_outcomes_that_a_full_disk_takes_in_part_are_refused_whole(recorder: Recorder, tmp_path: Path) -> None:
+    kept = [told("a"), told("b")]
+    with largest_file(20_000):
+        recorder.keep(kept[0]).result(60)
+        with pytest.raises(Unkept):
+            recorder.keep(told(*"x" * 1_000))
+        after_pause(recorder)
+        recorder.keep(kept[1]).result(60)
+    recorder.append(entry("c"))
+    assert outcomes(tmp_path) == ids(*kept)
+    assert len(logged(tmp_path)) == 1
+
+
+def test_outcomes_that_no_reader_could_take_are_refused(recorder: Recorder, tmp_path: Path) -> None:
+    with pytest.raises(Unkept) as raised:
+        recorder.keep(told("\ud800"))
+    assert raised.value.reason == "entry"
+    assert outcomes(tmp_path) == set()

@@ -20,11 +20,12 @@ import pytest
 from benchmarks.servers import Server
 from cli.workspace import ROOT
 from model.predictions import Entry, Header
+from model.predictions.outcome import Outcomes
 from model.predictions.segment import OPEN, SEALED, frame, name, segments
 from serving import recorder as module
-from serving.recorder import Recorder
+from serving.recorder import Recorder, Unkept
 from tests.model.answers import HEADER, entry
-from tests.serving.test_recorder import WRITER
+from tests.serving.test_recorder import WRITER, ids, told
 
 PLENTY = 10**9
 WAIT = 60.0
@@ -82,6 +83,12 @@ def stored(server: Server) -> list[str]:
         return [one for (one,) in connection.execute("SELECT prediction_id FROM holdfast_club.predictions ORDER BY 1")]
 
 
+def outcomes(server: Server) -> list[str]:
+    """Ids of outcomes in their table."""
+    with psycopg.connect(server.url) as connection:
+        return [one for (one,) in connection.execute("SELECT outcome_id FROM holdfast_club.outcomes ORDER BY 1")]
+
+
 def children(pid: int) -> list[int]:
     """Processes that a process has started."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -101,11 +108,11 @@ def alive(pid: int) -> bool:
         return False
 
 
-def put(directory: Path, *entries: Entry, torn: bytes = b"", end: str = OPEN) -> Path:
+def put(directory: Path, first: Entry, *others: Entry | Outcomes, torn: bytes = b"", end: str = OPEN) -> Path:
     """A segment as a process that died has left it."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / (name(entries[0].time, "gone", 9, 1) + end)
-    records: list[Header | Entry] = [HEADER, *entries]
+    path = directory / (name(first.time, "gone", 9, 1) + end)
+    records: list[Header | Entry | Outcomes] = [HEADER, first, *others]
     path.write_bytes(b"".join(b"".join(frame(record)) for record in records) + torn)
     return path
 
@@ -290,6 +297,51 @@ def test_what_is_left_when_the_server_stays_away_waits_for_the_next_start(postgr
         until(lambda: second.shipped == 20, second)
     assert stored(postgresql) == sorted(one.id for one in entries)
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.usefixtures("table")
+def test_outcomes_are_accepted_while_the_server_is_away_and_are_there_once_when_it_is_back(
+    postgresql: Server, tmp_path: Path
+) -> None:
+    postgresql.stop(signal.SIGKILL)
+    kept, answers = [told("a", "b"), told("c")], [entry("x"), entry("y")]
+    with recording(postgresql.url, tmp_path) as recorder:
+        for number in range(2):
+            recorder.append(answers[number])
+            recorder.keep(kept[number]).result(WAIT)
+        recorder.keep(kept[0]).result(WAIT)  # sent again, its answer having been lost
+        assert recorder.waiting > 0
+        postgresql.start()
+        until(lambda: recorder.waiting == 0, recorder)
+        put(recorder.directory, answers[0], kept[1], end=SEALED)  # as of a shipper that died behind its commit
+        kept.append(told("d"))
+        recorder.keep(kept[2]).result(WAIT)
+        until(lambda: not segments(recorder.directory), recorder)
+    assert outcomes(postgresql) == sorted(ids(*kept))
+    assert stored(postgresql) == sorted(one.id for one in answers)
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.usefixtures("table")
+def test_beyond_the_bound_outcomes_are_refused_and_those_acknowledged_are_shipped(
+    postgresql: Server, tmp_path: Path
+) -> None:
+    postgresql.stop()
+    kept = []
+    with recording(postgresql.url, tmp_path, bound=30_000) as recorder:
+        refused: Unkept | None = None
+        while refused is None:
+            one = told("a", "b", "c")
+            try:
+                recorder.keep(one)
+                kept.append(one)
+            except Unkept as unkept:
+                refused = unkept
+        assert refused.reason == "spool"
+        assert 10 < len(kept) < 1_000
+        postgresql.start()
+        until(lambda: recorder.waiting == 0, recorder)
+    assert outcomes(postgresql) == sorted(ids(*kept))
 
 
 @pytest.mark.usefixtures("table")
