@@ -40,6 +40,7 @@ Kind = Literal["key", "id", "time", "arrival", "money", "integer", "number", "fl
 SYSTEM: frozenset[Kind] = frozenset({"key", "id", "time", "arrival"})
 """Kinds that say which row this is and when it was known; the stores keep them under their own names."""
 INTEGERS: frozenset[Kind] = frozenset({"time", "money", "integer"})
+TEXT: frozenset[Kind] = frozenset({"category", "key", "id"})
 SAFE_INTEGER = 2**53 - 1
 """Largest integer that JSON readers and float64 both keep exactly (RFC 7493)."""
 
@@ -180,7 +181,7 @@ def array(column: Column, values: list[Any] | np.ndarray[Any, Any]) -> np.ndarra
     """
     if isinstance(values, np.ndarray):
         return values
-    if column.kind in ("category", "key", "id"):
+    if column.kind in TEXT:
         return np.array(["" if value is None else value for value in values], dtype=np.str_)
     if column.nullable or column.kind == "number":
         try:

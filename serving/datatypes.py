@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.contract import SAFE_INTEGER, Column
+from features.contract import SAFE_INTEGER, TEXT, Column
 from serving.errors import NotAccepted
 
 SOURCES = {
@@ -21,7 +21,6 @@ SIZES = {name: int(source[2:]) for name, source in SOURCES.items()}
 _WHOLE = frozenset(name for name in SOURCES if "INT" in name)
 _FLOATS = _WHOLE | {"FP16", "FP32", "FP64"}
 LONG = ("INT64", "UINT64")
-TEXT = frozenset({"category", "key", "id"})
 
 
 class Tensor(msgspec.Struct):

@@ -12,11 +12,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from features.contract import INTEGERS
+from features.contract import INTEGERS, TEXT, Column, array
 from serving.errors import Malformed, NotAccepted, TooLarge
 from serving.quick import Quick
-from serving.rows import Rows
+from serving.rows import Rows, Values
 from serving.schema import Schema, problems
+
+MANY = 64
+"""Rows from which on columns become arrays at once: the prediction log keeps those as they are, and a list value by
+value."""
 
 
 class Decoder:
@@ -63,6 +67,8 @@ class Decoder:
         except ValueError:
             return self.accept(*self._listed(_parse(body)))
         self._count(len(keys), explain)
+        if len(keys) >= MANY:
+            columns = tuple(map(_numbers, self.schema.fields, columns))
         return Rows(keys, columns, range(len(keys)), explain=explain)
 
     def single(self, row: Any, *, kind: type[BaseModel] | None = None) -> Rows:
@@ -142,6 +148,11 @@ class Decoder:
         if not isinstance(rows, list):
             raise NotAccepted("`rows` is a list of rows")
         return rows, {name: given[name] for name in beside if name in given}
+
+
+def _numbers(field: Column, values: list[Any]) -> Values:
+    """An array of what is no text."""
+    return values if field.kind in TEXT else array(field, values)
 
 
 def _by_row(given: Any) -> list[dict[str, Any]]:

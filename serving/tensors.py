@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from features.contract import Column
+from features.contract import TEXT, Column
 from serving.columns import CODES, Group, checked, text
-from serving.datatypes import LONG, SIZES, TEXT, Tensor, accepted, datatype, elements, exact, flag, optional, strings
+from serving.datatypes import LONG, SIZES, Tensor, accepted, datatype, elements, exact, flag, optional, strings
 from serving.decode import Decoder
 from serving.errors import NotAccepted, TooLarge
 from serving.rows import Rows
