@@ -55,9 +55,9 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         seconds["serve"] = round(time.monotonic() - started, 2)
         out.proved("serve", f"{server.url} is ready with {ready['model']} ({seconds['serve']:.1f} s); its log is {log}")
         body = json.dumps(_example(workspace))
-        own = server.url.replace("127.0.0.1", "localhost")
+        url = server.url.replace("127.0.0.1", "localhost")
         key = "" if workspace.settings.api_keys is None else ' -H "authorization: Bearer $KEY"'
-        out.say(f"\ncurl -s {own}/v1/predict{key} -H 'content-type: application/json' \\\n  -d {shlex.quote(body)}\n")
+        out.say(f"\ncurl -s {url}/v1/predict{key} -H 'content-type: application/json' \\\n  -d {shlex.quote(body)}\n")
         answer = None
         if not key:  # which only digests may be known of
             answer = client.post("/v1/predict", content=body, headers={"content-type": "application/json"}).json()
@@ -65,7 +65,7 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         if stay:
             try:
                 out.say(
-                    f"\nServing {name} at {own} (pages: /, OpenAPI: /docs.json), gRPC on {port + 1}, "
+                    f"\nServing {name} at {url} (pages: /, OpenAPI: /docs.json), gRPC on {port + 1}, "
                     f"metrics on {port + 2}. Ctrl-C stops it."
                 )
                 sys.stdout.flush()
