@@ -162,7 +162,7 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = Field(1_000_000, ge=1_024, description="Largest request body, in bytes; a larger one is 413.")
     max_body_ms: int = Field(
-        10_000, ge=1, description="Milliseconds in which a request's whole body must be there; later it is 408."
+        10_000, ge=100, description="Milliseconds in which a request's whole body must be there; later it is 408."
     )
     max_head_ms: int = Field(
         10_000,

@@ -5,6 +5,7 @@ RequestError            HTTP  gRPC
   Unauthorized          401   UNAUTHENTICATED     no API key came with it, or none of ours
   NotFound              404   NOT_FOUND           no such path
   WrongMethod           405   UNIMPLEMENTED       the path takes another method
+  Slow                  408   DEADLINE_EXCEEDED   the body was not whole in time; over HTTP only
   TooLarge              413   INVALID_ARGUMENT    more bytes or rows than the limits
   WrongMedia            415   INVALID_ARGUMENT    the body is not application/json
   NotAccepted           422   INVALID_ARGUMENT    not what the contract asks for; every problem of every row
@@ -79,6 +80,12 @@ class WrongMethod(RequestError):
     status, code, title = 405, "UNIMPLEMENTED", "Wrong method"
 
 
+class Slow(RequestError):
+    """The body was not whole in time, and the connection is closed."""
+
+    status, code, title = 408, "DEADLINE_EXCEEDED", "Too slow"
+
+
 class TooLarge(RequestError):
     """More bytes or rows than the limits."""
 
@@ -142,6 +149,7 @@ ERRORS: tuple[type[RequestError], ...] = (
     Unauthorized,
     NotFound,
     WrongMethod,
+    Slow,
     TooLarge,
     WrongMedia,
     NotAccepted,

@@ -22,6 +22,7 @@ from serving.errors import (
     NotRecorded,
     Overloaded,
     RequestError,
+    Slow,
     TooLarge,
     Unauthorized,
     WrongMedia,
@@ -192,6 +193,10 @@ class Examples:
         most, waiting = self.core.settings.max_body_bytes, self.core.settings.max_queue_rows
         full = f"{waiting} rows wait, 1 more would be over {waiting}"
         return [
+            (
+                "half a body",
+                Slow(f"the body was not whole {self.core.settings.max_body_ms / 1_000:g} s after its headers"),
+            ),
             ("a body too large", TooLarge(f"a body of {most + 1} bytes; the limit is {most}")),
             ("text/plain", WrongMedia("the body is 'text/plain'; send application/json")),
             ("more than can be answered", Overloaded(full, retry_after=2)),

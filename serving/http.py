@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
 from serving.answers import encode
@@ -24,6 +24,7 @@ from serving.errors import (
     NotFound,
     NotReady,
     RequestError,
+    Slow,
     TooLarge,
     Unauthorized,
     WrongMedia,
@@ -33,6 +34,7 @@ from serving.headers import Headed, headers
 from serving.keys import Keys
 from serving.logs import Access
 from serving.pages import Pages
+from serving.patience import Left, Patience
 from serving.routing import PROBLEM, Answer, Asked, Route, Routes
 from serving.v1 import V1
 from serving.v2 import V2
@@ -41,12 +43,6 @@ from settings import Settings
 log = logging.getLogger("holdfast.serving")
 PROBE = "/healthz"
 """BentoML's own; so are /schema.json and what lies under /static_content/."""
-WATCH = 0.05
-"""Seconds after which a request that still waits is watched for a client that has left: quick ones pay nothing."""
-
-
-class Left(Exception):  # no error of ours
-    """The client is gone before its body was whole."""
 
 
 class Front:
@@ -130,20 +126,17 @@ class Front:
         _readable(given, route.media)
         core = self._core()
         core.runner.admit(1, call.deadline)  # refused before the body is read, where it would be refused behind it
-        body = await self._body(receive, given.get(b"content-length", b""))
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        watcher: list[asyncio.Task[None]] = []
-        timer = loop.call_later(WATCH, lambda: watcher.append(loop.create_task(_watch(receive, task))))
+        patience = Patience(receive, self.settings.max_body_ms / 1_000)
         try:
+            body = await self._body(receive, given.get(b"content-length", b""))
+            patience.whole()
             return await route.handler(Asked(call, body, given, asked.path))
         except asyncio.CancelledError:
-            if watcher and watcher[0].done() and not watcher[0].cancelled():
-                raise Left from None
+            if patience.why is not None:
+                raise patience.why from None
             raise
         finally:
-            timer.cancel()
-            for one in watcher:
-                one.cancel()
+            patience.stop()
 
     @staticmethod
     def _behind(path: str) -> bool:
@@ -214,6 +207,8 @@ def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Slow):
+        headers.append((b"connection", b"close"))  # the rest of the body would be taken for the next request
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
     if route is not None:
@@ -238,10 +233,3 @@ def _readable(given: dict[bytes, bytes], accepted: tuple[bytes, ...]) -> None:
 
 def _shown(header: bytes) -> str:
     return repr(header[:100].decode("latin-1"))
-
-
-async def _watch(receive: Receive, task: asyncio.Task[Any] | None) -> None:
-    """Cancel the task when its client leaves."""
-    message: Message = await receive()
-    if message["type"] == "http.disconnect" and task is not None:
-        task.cancel()

@@ -111,6 +111,32 @@ def test_a_body_that_nobody_asked_for_is_not_read_for_ever(server: Server) -> No
     assert closed(server, "slow") == before + 1
 
 
+@pytest.mark.parametrize("body", [b"", b'{"customer_id":"1"'])
+@pytest.mark.parametrize("head", [b"content-length: 100\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n50\r\n"])
+def test_a_body_that_does_not_come_is_408(head: bytes, body: bytes, server: Server) -> None:
+    told = answers(server, b"POST /v1/predict HTTP/1.1\r\nhost: x\r\n" + head + body)
+    assert told.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"\r\nconnection: close\r\n" in told
+    assert b"\r\ncontent-type: application/problem+json\r\n" in told
+    assert b"0.5 s" in told
+
+
+def test_a_body_that_comes_letter_by_letter_is_408(server: Server) -> None:
+    with opened(server) as client:
+        client.sendall(POST.replace(b"100", b"100000"))
+        assert drips(client)
+        assert read(client)[9:12] in (b"408", b"")  # nothing where the reset overtook it
+
+
+def test_a_body_that_takes_its_time_is_read(server: Server) -> None:
+    body = b'{"customer_id":"1"}'
+    with opened(server) as client:
+        client.sendall(POST.replace(b"100", b"%d" % len(body)) + body[:5])
+        time.sleep(0.15)  # longer than it takes to be noticed
+        client.sendall(body[5:] + LIVE + b"connection: close\r\n\r\n")
+        assert read(client).count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
 @pytest.mark.parametrize("parts", [1, 100])
 def test_a_head_without_end_is_refused(parts: int, server: Server) -> None:
     before = closed(server, "head")
