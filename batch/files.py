@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from batch import reasons
 from batch.plan import Finished, Part, Plan, Run
 from batch.sink import SinkError
 from features.store.lock import exclusive
@@ -104,7 +105,8 @@ class RunDirectory:
 
 def _parquet(table: pa.Table) -> Callable[[Path], object]:
     """Writes the table: what repeats in a dictionary, which readers get as the plain values they stand for."""
-    repeating = [name for name in table.column_names[1:] if name != "probability"]
+    repeating = [name for name in table.column_names[1:] if name not in ("probability", reasons.COLUMN)]
+    repeating.append(f"{reasons.COLUMN}.contributions.list.element.feature")
     return lambda draft: pq.write_table(table, draft, compression="zstd", use_dictionary=repeating, store_schema=False)
 
 

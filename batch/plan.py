@@ -25,7 +25,8 @@ class Document(BaseModel):
 class Run(Document):
     """A question, and by that its answer: two runs with equal fields give the same rows, on whichever engine.
 
-    `as_of` is RFC 3339; `content` is the model's content digest; `data` that of the batches visible at `as_of`.
+    `as_of` is RFC 3339; `content` is the model's content digest; `data` that of the batches visible at `as_of`;
+    `explain` how many contributions each score carries, 0 for no explanation.
     """
 
     usecase: str
@@ -35,11 +36,13 @@ class Run(Document):
     fingerprint: str
     data: str
     rows_per_part: int
+    explain: int = 0
 
     @property
     def id(self) -> str:
         """The as_of, for people and for sorting, and the digest of all fields: 19980701T000000Z-0123456789abcdef."""
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        said = self.model_dump_json(exclude_defaults=True)  # as before there were explanations
+        digest = hashlib.sha256(said.encode()).hexdigest()
         return f"{self.as_of.replace('-', '').replace(':', '')}-{digest[:16]}"
 
     @property
@@ -80,7 +83,7 @@ class Finished(Document):
     parts: tuple[Part, ...]
 
 
-def ask(usecase: str, events: EventStore, t: int, manifest: Manifest, rows_per_part: int) -> Run:
+def ask(usecase: str, events: EventStore, t: int, manifest: Manifest, rows_per_part: int, explain: int = 0) -> Run:
     """The run that scores everyone known at t (microseconds) by the model of that manifest."""
     return Run(
         usecase=usecase,
@@ -90,6 +93,7 @@ def ask(usecase: str, events: EventStore, t: int, manifest: Manifest, rows_per_p
         fingerprint=manifest.fingerprint,
         data=data(events, t),
         rows_per_part=rows_per_part,
+        explain=explain,
     )
 
 

@@ -1,6 +1,6 @@
 """Scores in a table of PostgreSQL, and beside it three small ones:
 
-TABLE             (run_id, key) -> a score
+TABLE             (run_id, key) -> a score; with `explanation`, JSON, from the first run on that explains
 TABLE_quarantine  (run_id, key) -> why a row has no score
 TABLE_parts       (run_id, part) -> its manifest, written in the transaction that writes its rows: the commit of a part
 TABLE_runs        run_id -> its plan, and its totals when everything is there: `finished` is null until then
@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import pyarrow as pa
 from adbc_driver_manager.dbapi import Connection
 
+from batch import reasons
 from batch.plan import Finished, Part, Plan, Run
 from batch.sink import SinkError
 from features.store import postgres as db
@@ -100,11 +101,14 @@ class Postgres:
                 name = self.name(beside)
                 db.run(connection, f"CREATE TABLE IF NOT EXISTS {name} ({listed}, PRIMARY KEY ({unique}))")
                 found = db.table(connection, f"SELECT * FROM {name} LIMIT 0").column_names
-                if found != list(columns):
+                explained = not beside and found == [*columns, reasons.COLUMN]
+                if found != list(columns) and not explained:
                     raise SinkError(
                         f"table {name} of {redacted(self.url)} has columns {', '.join(found)}, not "
                         f"{', '.join(columns)}: it is another one's; choose another name in --to"
                     )
+                if not beside and run.explain and not explained:  # from now on; json, as jsonb writes numbers anew
+                    db.run(connection, f"ALTER TABLE {name} ADD COLUMN {reasons.COLUMN} json")
         yield RunInTable(self, run.id)
 
     def name(self, beside: str = "") -> str:
@@ -156,6 +160,9 @@ class RunInTable:
             (f"DELETE FROM {parts} WHERE run_id = $1 AND part = $2", (self.run_id, part.number)),
             (f"INSERT INTO {parts} VALUES ($1, $2, $3::text::jsonb)", (self.run_id, part.number, part.text())),
         ]
+        if reasons.COLUMN in scores.column_names:
+            place = scores.column_names.index(reasons.COLUMN)
+            scores = scores.set_column(place, reasons.COLUMN, reasons.text(scores[reasons.COLUMN]))
         self._written(work, {self.sink.table: scores, f"{self.sink.table}_quarantine": rejected})
         return part
 

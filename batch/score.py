@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 import usecases
+from batch import reasons
 from batch.plan import Run
 from features.rows import Arrays
 from features.store.base import EventStore, Lookup, NoRecord, Spine
@@ -40,6 +41,8 @@ class Scoring:
     own: Path | None
     digest: str
     files: dict[str, bytes] = field(compare=False, repr=False)
+    explain: int = field(default=0, compare=False, kw_only=True)
+    """How many contributions of each row are told."""
 
     @staticmethod
     def of(usecase: str, directory: Path, own: Path | None = None) -> Scoring:
@@ -61,7 +64,8 @@ class Scoring:
         return _loaded(self)
 
     def __call__(self, keys: np.ndarray[Any, Any], found: Lookup, fields: Arrays) -> Arrays:
-        """`known` (bool), `probability` (float64), `positive` (bool) and `problem` (str, "" for none) of every row.
+        """`known` (bool), `probability` (float64), `positive` (bool) and `problem` (str, "" for none) of every row,
+        and why, as `batch.reasons` has it, where that is asked for.
 
         A row whose features raise, or whose score is no finite number, has a problem; the rows beside it have none.
         """
@@ -69,29 +73,36 @@ class Scoring:
         inputs = Inputs(found.aggregates, {name: fields[name] for name in scorer.features.fields}, found.as_of)
         probability, positive = np.full(len(keys), np.nan), np.zeros(len(keys), dtype=np.bool_)
         problems: dict[int, str] = {}
+        why: list[dict[str, Any] | None] = [None] * len(keys)
         waiting = [np.arange(len(keys))] if len(keys) else []
         while waiting:
             rows = waiting.pop()
             try:
                 scores = (inputs if len(rows) == len(keys) else inputs.take(rows)).score(scorer)
+                told = scorer.explain(scores).top(self.explain) if self.explain else []
             except Exception as error:  # a row feature is anybody's code
                 if len(rows) == 1:
                     problems[int(rows[0])] = _line(f"{type(error).__name__}: {error}")
                 else:
                     waiting += np.array_split(rows, 2)
                 continue
+            for row, one in zip(rows.tolist(), told, strict=bool(told)):
+                why[row] = one
             probability[rows], positive[rows] = scores.probability, scores.positive
             problems |= dict.fromkeys(rows[~np.isfinite(scores.margin)].tolist(), "the score is no finite number")
         problem = np.array(
             [problems.get(row, "") for row in range(len(keys))] if problems else [""] * len(keys), np.str_
         )
-        return {"known": found.known, "probability": probability, "positive": positive, "problem": problem}
+        answered = {"known": found.known, "probability": probability, "positive": positive, "problem": problem}
+        most = min(self.explain, len(scorer.features.inputs))
+        return answered | reasons.flat(why, most) if self.explain else answered
 
 
 def part(
     usecase: UseCase, events: EventStore, run: Run, scoring: Scoring, keys: np.ndarray[Any, Any]
 ) -> tuple[pa.Table, pa.Table]:
     """Scores of those keys that have one, and the others with a reason, both in the order of the keys."""
+    scoring = replace(scoring, explain=run.explain)
     spine, reason = Spine.at(keys, run.t), np.full(len(keys), "", dtype=np.object_)
     try:
         found = _transform(usecase, events, scoring, spine)
@@ -125,7 +136,8 @@ def _scores(key: str, keys: np.ndarray[Any, Any], found: Arrays, run: Run, scori
         pa.array(np.full(rows, decision.threshold)),
         *(_same(text, rows) for text in (run.model, run.fingerprint, run.id)),
     )
-    return pa.table({key: pa.array(keys, pa.string()), **dict(zip(STAMPS, columns, strict=True))})
+    why = {reasons.COLUMN: reasons.nested(found)} if run.explain else {}
+    return pa.table({key: pa.array(keys, pa.string()), **dict(zip(STAMPS, columns, strict=True)), **why})
 
 
 def _rejected(key: str, keys: np.ndarray[Any, Any], reason: np.ndarray[Any, Any], run: Run) -> pa.Table:

@@ -20,6 +20,7 @@ from cli.modelling import Name
 from cli.workspace import Engine, Workspace
 from features import clock
 from model import store as model_store
+from model.explanation import MOST
 from model.registry import CHAMPION
 from settings import HoldfastError
 
@@ -39,6 +40,10 @@ def score(
         str | None, typer.Option("--model", help="NAME:VERSION or NAME@ALIAS; default: the champion.")
     ] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows computed and committed at a time.")] = 100_000,
+    explain: Annotated[
+        int,
+        typer.Option(min=0, max=MOST, help="Beside each score its K largest contributions, and what the others add."),
+    ] = 0,
     failure_budget: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of rows that may lack a score; they are kept apart."),
@@ -56,7 +61,7 @@ def score(
     for step, line in workspace.prepare():
         out.proved(step, line)
     t = workspace.as_of if as_of is None else _snapped(workspace, as_of, out)
-    asked = ask(usecase, workspace.events, t, loaded.manifest, rows_per_part)
+    asked = ask(usecase, workspace.events, t, loaded.manifest, rows_per_part, explain)
     asked = asked if as_of is not None else begun(sink, asked, workspace.usecase.cadence)
     out.proved("model", loaded.proof)
     with out.progress() as progress:

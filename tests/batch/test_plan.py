@@ -34,7 +34,7 @@ def test_an_id_sorts_by_time_and_can_be_a_name_of_a_file() -> None:
 
 @pytest.mark.parametrize("field", sorted(Run.model_fields))
 def test_every_field_is_part_of_the_id(field: str) -> None:
-    other: dict[str, Any] = {"rows_per_part": 11, "as_of": "2025-07-01T00:00:01Z"}
+    other: dict[str, Any] = {"rows_per_part": 11, "explain": 3, "as_of": "2025-07-01T00:00:01Z"}
     assert RUN.model_copy(update={field: other.get(field, "another")}).id != RUN.id
 
 
