@@ -20,7 +20,7 @@ from serving.core import Core
 from serving.keys import Keys
 from serving.ports import taken
 from serving.rpc import Rpc
-from settings import Settings, SettingsError
+from settings import PREFIX, Settings, SettingsError
 
 log = logging.getLogger("holdfast.serving")
 TICK = 0.5
@@ -31,6 +31,7 @@ GRACE = 10.0
 SWITCH = 0.0005
 """Seconds until a thread that waits for the interpreter gets it. A batch that asks a store's server waits for it
 several times; with Python's 5 ms, 16 clients got 1,600 answers a second out of Redis, with this 4,200."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 QUIET = 0.2
 """Seconds in which new gRPC calls are answered UNAVAILABLE, for which clients ask elsewhere: a call that came while the
 server itself stops would be told CANCELLED."""
@@ -53,6 +54,8 @@ class Process:
             SettingsError: if a port that was asked for cannot be had.
         """
         _describe(self.core, self.settings)
+        if not self.keys.on and self.settings.host not in LOOPBACK:
+            log.warning("everybody who reaches HTTP or gRPC may ask: %sAPI_KEYS is not set", PREFIX)
         self.rpc = await self._grpc()
         self._open_metrics()
         self._ticking = asyncio.create_task(self._tick())

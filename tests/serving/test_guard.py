@@ -287,11 +287,9 @@ def test_the_log_holds_the_samples_customers_under_pseudonyms(cdnow: Workspace, 
     assert mine["key"] == name(keys[kept[0]])
     log = Path(environ["HOLDFAST_PREDICTIONS_URL"].removeprefix("file://"))
     assert b"basket-of-" not in b"".join(path.read_bytes() for path in log.iterdir())
-    for other in ("", "another secret of the log"):
-        for words in (("list", "--key", keys[kept[0]]), ("show", headers["x-request-id"])):
-            environ_ = {**environ, "HOLDFAST_ID_HMAC_KEY": other}
-            done = holdfast("predictions", *words, environ=environ_, code=1)
-            assert f"a secret of the mark {name.mark}" in done.stderr
+    for words, other in ((("list", "--key", keys[kept[0]]), ""), (("show", headers["x-request-id"]), "another" * 9)):
+        done = holdfast("predictions", *words, environ={**environ, "HOLDFAST_ID_HMAC_KEY": other}, code=1)
+        assert f"a secret of the mark {name.mark}" in done.stderr
 
 
 def test_keys_are_replaced_under_load_and_no_request_is_lost(guarded: Guarded) -> None:
