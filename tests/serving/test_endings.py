@@ -26,17 +26,21 @@ from model.predictions.reading import open_log
 from serving.proto import Protocol
 from tests.serving.outages import until
 
+OUTCOME = {"customer_id": "1", "at": "2026-04-01T00:00:00Z", "outcome": True, "observed_at": "2026-07-01T00:00:00Z"}
+
 
 class Load:
-    """Requests without end over HTTP and gRPC, each with an id of its own.
+    """Requests without end over HTTP and gRPC, each with an id of its own; and outcomes, likewise.
 
     Attributes:
-        answered: ids with an answer. refused: codes of what came back instead, over a connection that lived.
+        answered: ids with an answer. told: ids of outcomes that were acknowledged. refused: codes of what came back
+        instead, over a connection that lived.
     """
 
     def __init__(self, server: Server, workspace: Workspace) -> None:
         self.server, self.protocol = server, Protocol(workspace.usecase)
         self.answered: list[str] = []
+        self.told: list[str] = []
         self.refused: Counter[str] = Counter()
         self.over = False
         self._numbers = itertools.count()
@@ -52,6 +56,20 @@ class Load:
                     return
                 if answer.status_code == 200:
                     self.answered.append(own)
+                else:
+                    self.refused[str(answer.status_code)] += 1
+
+    def feedback(self) -> None:
+        """Outcomes of one client, two in a request."""
+        with httpx.Client(base_url=self.server.url, timeout=20) as client:
+            while not self.over:
+                ids = [f"o{next(self._numbers)}" for _ in range(2)]
+                try:
+                    answer = client.post("/v1/feedback", json={"outcomes": [{**OUTCOME, "outcome_id": i} for i in ids]})
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 200:
+                    self.told += ids
                 else:
                     self.refused[str(answer.status_code)] += 1
 
@@ -76,7 +94,7 @@ def loaded(server: Server, workspace: Workspace) -> Iterator[Load]:
     """Load of eight clients while the block runs."""
     load = Load(server, workspace)
     with ThreadPoolExecutor(8) as threads:
-        clients: list[Callable[[], None]] = [load.http, load.http, load.http, load.http, load.grpc, load.grpc]
+        clients: list[Callable[[], None]] = [*[load.http] * 4, *[load.grpc] * 2, *[load.feedback] * 2]
         running = [threads.submit(client) for client in clients]
         try:
             yield load
@@ -118,6 +136,14 @@ def recorded(sink: str, home: Path) -> Counter[str]:
         return Counter()
 
 
+def kept(sink: str, home: Path) -> Counter[str]:
+    """Likewise, outcomes."""
+    try:
+        return Counter(outcome.outcome_id for outcome in open_log(sink, home, "cdnow").outcomes())
+    except StoreError:
+        return Counter()
+
+
 def ready(server: Server) -> bool:
     """Whether it is."""
     try:
@@ -131,7 +157,7 @@ def test_a_killed_worker_has_recorded_every_answer_that_was_received_once(
 ) -> None:
     with serve({"HOLDFAST_PREDICTIONS_URL": sink}, log=tmp_path / "serve.log") as server:
         with loaded(server, cdnow) as load:
-            until(lambda: len(load.answered) > 500)
+            until(lambda: len(load.answered) > 500 and len(load.told) > 100)
             first = worker(server)
             assert first is not None
             os.kill(first, signal.SIGKILL)
@@ -140,9 +166,10 @@ def test_a_killed_worker_has_recorded_every_answer_that_was_received_once(
         until(lambda: worker(server) not in (first, None))
         until(lambda: ready(server))
         until(lambda: answered <= set(recorded(sink, cdnow.home)))
-    counted = recorded(sink, cdnow.home)
-    assert answered <= set(counted)
-    assert set(counted.values()) == {1}
+        until(lambda: set(load.told) <= set(kept(sink, cdnow.home)))
+    for counted, acknowledged in ((recorded(sink, cdnow.home), answered), (kept(sink, cdnow.home), set(load.told))):
+        assert acknowledged <= set(counted)
+        assert set(counted.values()) == {1}
     assert not load.refused
 
 
@@ -159,6 +186,7 @@ def test_a_server_told_to_end_answers_all_it_has_accepted(sink: str, cdnow: Work
     counted = recorded(sink, cdnow.home)
     assert set(counted) == set(load.answered)
     assert set(counted.values()) == {1}
+    assert kept(sink, cdnow.home) == Counter(load.told)
     assert {name[0] for name in counted} == {"h", "g"}
 
 
@@ -172,12 +200,14 @@ def test_answers_go_on_while_postgresql_is_away_and_all_are_recorded_when_it_is_
                 until(lambda: len(recorded(database.url, cdnow.home)) > 100)
                 database.stop()
                 before = len(load.answered)
-                until(lambda: len(load.answered) > before + 1_000)
+                told = len(load.told)
+                until(lambda: len(load.answered) > before + 1_000 and len(load.told) > told + 100)
                 assert httpx.get(f"{server.url}/readyz").status_code == 200
                 database.start()
                 before = len(load.answered)
                 until(lambda: len(load.answered) > before + 100)
             until(lambda: set(recorded(database.url, cdnow.home)) >= set(load.answered))
+            until(lambda: kept(database.url, cdnow.home) == Counter(load.told))
             dropped = [
                 sample.value
                 for family in text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
