@@ -58,7 +58,7 @@ USECASE = UseCase(
     label=Outcome("gone"),
     costs=Costs(contact=1, loss=10, rescued=0.5),
 )
-DECODER = Decoder(Schema(USECASE), MOST)
+DECODER = Decoder(Schema(USECASE), MOST, 3)
 
 whole = st.integers(-SAFE_INTEGER, SAFE_INTEGER)
 good: dict[str, st.SearchStrategy[Any]] = {
@@ -133,17 +133,55 @@ def told(read: Any, *given: Any) -> Any:
     except RequestError as error:
         return type(error), error.detail, error.problems
     values = [[(type(value), repr(value)) for value in column] for column in rows.columns]
-    return rows.keys, values, list(rows.places or ()), list(rows.errors)
+    return rows.keys, values, list(rows.places or ()), list(rows.errors), rows.explain
+
+
+beside = st.fixed_dictionaries(
+    {},
+    optional={
+        "explain": st.booleans() | st.sampled_from([None, 1, "true"]),
+        "top": st.integers(1, 100) | st.sampled_from([0, 101, -1, 5.0, 5.5, None, True, "5"]),
+    },
+)
+"""What a request may say of explanations; a quarter of it wrong."""
 
 
 @settings(max_examples=examples(300), deadline=None)
-@given(asked())
-def test_rows_and_columns_read_at_once_are_what_the_contract_reads_row_by_row(rows: list[dict[str, Any]]) -> None:
-    right = told(DECODER.accept, rows)
-    assert told(DECODER.many, json.dumps({"rows": rows}).encode()) == right
-    assert told(DECODER.many, json.dumps({"columns": by_column(rows)}).encode()) == right
-    single = told(DECODER.one, json.dumps(rows[0]).encode())
-    assert single == told(DECODER.single, rows[0])
+@given(asked(), beside)
+def test_rows_and_columns_read_at_once_are_what_the_contract_reads_row_by_row(
+    rows: list[dict[str, Any]], more: dict[str, Any]
+) -> None:
+    right = told(DECODER.accept, rows, more)
+    assert told(DECODER.many, json.dumps({"rows": rows, **more}).encode()) == right
+    assert told(DECODER.many, json.dumps({"columns": by_column(rows), **more}).encode()) == right
+    row = {**rows[0], **more}
+    assert told(DECODER.one, json.dumps(row).encode()) == told(DECODER.single, row)
+    explained = told(DECODER.explained, json.dumps(row).encode())
+    assert explained == told(lambda one: DECODER.single(one, kind=DECODER.schema.Explain), row)
+    if more.get("explain") is True and isinstance(right[0], list):
+        assert right[-1] == more.get("top", 5)
+    if "explain" not in more:
+        assert explained == told(DECODER.single, {**row, "explain": True})
+
+
+def test_top_alone_asks_for_nothing_and_a_row_of_many_for_nothing_of_its_own() -> None:
+    row = {"customer_id": "x"}
+    decoder = Decoder(Schema(usecases.load("cdnow")), MOST)
+    assert decoder.one(json.dumps({**row, "top": 3}).encode()).explain == 0
+    assert decoder.many(json.dumps({"rows": [row], "top": 3}).encode()).explain == 0
+    assert decoder.many(json.dumps({"rows": [row, {**row, "explain": True}]}).encode()).errors == [
+        {"row": 1, "problems": [{"field": "explain", "problem": "Extra inputs are not permitted", "given": True}]}
+    ]
+
+
+def test_more_rows_to_explain_than_the_limit_are_too_many() -> None:
+    decoder = Decoder(Schema(usecases.load("cdnow")), MOST, 3)
+    rows = [{"customer_id": "x"}] * 4
+    assert len(decoder.many(json.dumps({"rows": rows, "explain": False}).encode())) == 4
+    for form in ({"rows": rows}, {"columns": {"customer_id": ["x"] * 4}}, {"rows": [0] * 4}):
+        with pytest.raises(TooLarge, match="4 rows to explain; one request has at most 3 explained"):
+            decoder.many(json.dumps({**form, "explain": True}).encode())
+    assert decoder.many(json.dumps({"rows": rows[:3], "explain": True, "top": 7}).encode()).explain == 7
 
 
 ROW = {
