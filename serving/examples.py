@@ -119,7 +119,7 @@ class Examples:
         """What is answered to them, and where one is wrong."""
         check, (asked,) = self.core.feedback.check, self.feedback().values()
         partial = {"outcomes": [asked["outcomes"][0], self.wrong]}
-        return {"receipt": check(asked["outcomes"])[1], "the second was wrong": check(partial["outcomes"])[1]}
+        return {"receipt": check(asked["outcomes"]), "the second was wrong": check(partial["outcomes"])}
 
     def refusals_of_feedback(self) -> list[Told]:
         """One of each kind that /v1/feedback answers."""

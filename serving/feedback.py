@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
@@ -25,6 +26,8 @@ from serving.recorder import Recorder, Unkept
 from serving.schema import RowErrors, problems
 from usecases import UseCase
 
+SLICE = 250
+"""Outcomes that are checked in one go, about 2 ms."""
 _STRICT = ConfigDict(strict=True, extra="forbid")
 _RFC3339 = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _PREDICTION_ID = r"^[0-9a-f]{26}(-[0-9]{1,9})?$"
@@ -67,6 +70,25 @@ class Receipt(BaseModel):
     accepted: int = Field(description="How many are recorded.")
     outcomes: list[Kept] = Field(description="Those, in order.")
     errors: list[RowErrors] = Field(description="Those that were not accepted, and why.")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of a request's outcomes so far."""
+
+    accepted: list[Outcome] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def receipt(self, count: int) -> dict[str, Any]:
+        """Of so many, when all are checked.
+
+        Raises:
+            NotAccepted: if none is right.
+        """
+        if not self.accepted:
+            raise NotAccepted(f"none of the {count} outcomes was accepted", self.errors)
+        return {"accepted": len(self.accepted), "outcomes": self.kept, "errors": self.errors}
 
 
 class Feedback:
@@ -131,37 +153,48 @@ class Feedback:
             be recorded, or whether they are is not known; then they may be sent again.
         """
         recorder = self._ready()
-        accepted, told = self.check(given, call.client)
+        self._count(given)
+        checked = Checked()
+        for start in range(0, len(given), SLICE):
+            self._check(given[start : start + SLICE], start, call.client, checked)
+            await asyncio.sleep(0)  # predictions take their turn in between
+        metrics.outcomes["refused"](len(checked.errors))
+        told = checked.receipt(len(given))
         try:
-            await asyncio.shield(asyncio.wrap_future(recorder.keep(Outcomes(items=accepted))))
+            await asyncio.shield(asyncio.wrap_future(recorder.keep(Outcomes(items=checked.accepted))))
         except Unkept as unkept:
-            metrics.outcomes["unrecorded"](len(accepted))
+            metrics.outcomes["unrecorded"](len(checked.accepted))
             raise NotRecorded("the outcomes cannot be recorded now", [unkept.why]) from None
-        metrics.outcomes["accepted"](len(accepted))
+        metrics.outcomes["accepted"](len(checked.accepted))
         return told
 
-    def check(self, given: Sequence[Any], client: str = "") -> tuple[list[Outcome], dict[str, Any]]:
-        """The outcomes that are right, and the `Receipt` of all.
+    def check(self, given: Sequence[Any]) -> dict[str, Any]:
+        """The `Receipt` of outcomes that are not recorded.
 
         Raises:
             NotAccepted, TooLarge: as `accept`.
         """
+        self._count(given)
+        checked = Checked()
+        self._check(given, 0, "", checked)
+        return checked.receipt(len(given))
+
+    def _count(self, given: Sequence[Any]) -> None:
         if not given:
             raise NotAccepted("feedback tells of at least one outcome")
         if len(given) > self.max_rows:
             raise TooLarge(f"{len(given)} outcomes; one request carries at most {self.max_rows}")
-        accepted, kept, errors = list[Outcome](), list[dict[str, Any]](), list[dict[str, Any]]()
-        for row, one in enumerate(given):
+
+    def _check(self, given: Sequence[Any], start: int, client: str, checked: Checked) -> None:
+        for row, one in enumerate(given, start):
             try:
                 own, outcome = self._outcome(one, client)
-                accepted.append(outcome)
-                kept.append({"row": row, "outcome_id": own or outcome.outcome_id})
             except ValidationError as error:
-                errors.append({"row": row, "problems": [self._said(told) for told in problems(error, frozenset())]})
-        metrics.outcomes["refused"](len(errors))
-        if not accepted:
-            raise NotAccepted(f"none of the {len(given)} outcomes was accepted", errors)
-        return accepted, {"accepted": len(accepted), "outcomes": kept, "errors": errors}
+                told = [self._said(problem) for problem in problems(error, frozenset())]
+                checked.errors.append({"row": row, "problems": told})
+            else:
+                checked.accepted.append(outcome)
+                checked.kept.append({"row": row, "outcome_id": own or outcome.outcome_id})
 
     def _ready(self) -> Recorder:
         if self._recorder is None:

@@ -24,7 +24,7 @@ from model.predictions.pseudonym import Pseudonyms
 from model.predictions.reading import Directory, open_log
 from serving.call import Call, prediction_id
 from serving.errors import Malformed, NoLog, NotAccepted, NotReady, NotRecorded, TooLarge
-from serving.feedback import Feedback
+from serving.feedback import SLICE, Feedback
 from serving.proto import Protocol
 from serving.recorder import Recorder
 from tests.model.answers import HEADER
@@ -99,8 +99,8 @@ def test_keys_and_own_ids_are_pseudonyms_where_the_log_has_those(recorder: Recor
     mine, made = logged(tmp_path)
     assert (mine.key, made.key) == (name("2"), name("2"))
     assert (told["outcomes"][0]["outcome_id"], mine.outcome_id) == ("customer-2", name("customer-2"))
-    (plain,), _ = feedback(None).check([OTHER])
-    assert made.outcome_id != plain.outcome_id  # or else trying out keys would tell whose it is
+    (plain,) = feedback(None).check([OTHER])["outcomes"]
+    assert made.outcome_id != plain["outcome_id"]  # or else trying out keys would tell whose it is
 
 
 WRONG: dict[str, tuple[Any, set[str]]] = {
@@ -170,6 +170,24 @@ def test_how_many_there_may_be(recorder: Recorder) -> None:
         accept(to, ONE, OTHER, ONE)
     with pytest.raises(NotAccepted, match="at least one"):
         accept(to)
+
+
+def test_many_outcomes_let_others_take_their_turn(recorder: Recorder, tmp_path: Path) -> None:
+    to, turns = feedback(recorder, max_rows=3_000), 0
+
+    async def count() -> None:
+        nonlocal turns
+        asked = asyncio.ensure_future(to.accept([ONE, OTHER, {}] * 1_000, Call.begin("/v1/feedback")))
+        while not asked.done():
+            turns += 1
+            await asyncio.sleep(0)
+        told = await asked
+        assert [one["row"] for one in told["errors"]] == list(range(2, 3_000, 3))
+        assert [one["row"] for one in told["outcomes"]] == [row for row in range(3_000) if row % 3 != 2]
+
+    asyncio.run(count())
+    assert turns >= 3_000 / SLICE
+    assert len(logged(tmp_path)) == 2
 
 
 def test_what_cannot_be_recorded_is_said_and_can_be_sent_again(recorder: Recorder, tmp_path: Path) -> None:
