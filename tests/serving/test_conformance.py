@@ -1,4 +1,4 @@
-"""Servers are what their OpenAPI documents say, in the eyes of schemathesis; `make prove` sends it many more requests."""
+"""Servers are what their OpenAPI documents say, in the eyes of schemathesis; `make prove` sends many more requests."""
 
 from __future__ import annotations
 
