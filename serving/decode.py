@@ -67,9 +67,10 @@ class Decoder:
         except ValueError:
             return self.accept(*self._listed(_parse(body)))
         self._count(len(keys), explain)
+        many: tuple[Values, ...] = columns
         if len(keys) >= MANY:
-            columns = tuple(map(_numbers, self.schema.fields, columns))
-        return Rows(keys, columns, range(len(keys)), explain=explain)
+            many = tuple(map(_numbers, self.schema.fields, columns))
+        return Rows(keys, many, range(len(keys)), explain=explain)
 
     def single(self, row: Any, *, kind: type[BaseModel] | None = None) -> Rows:
         """A single prediction's row, with what it asks for; read as `schema.Predict`, or else that kind.
