@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks import wire
-from benchmarks.plan import Request
+from benchmarks.plan import BODY, Request
 from benchmarks.usecases.twenty import NAMES, USECASE
 from benchmarks.workload import Workload
+from serving.inference_messages import classes
 from serving.proto import Protocol
 
 PREDICT, V2 = "/v1/predict", "/v2/models/twenty/infer"
 GRPC_V2 = "/inference.GRPCInferenceService/ModelInfer"
-BODY = ("",)
-"""`where` the numbers of a protobuf message are: somewhere in it."""
+_MESSAGES = classes()
 
 
 def one(load: Workload, rows: slice) -> Request:
@@ -44,8 +44,45 @@ def typed(load: Workload, rows: slice) -> Request:
     return Request(message.SerializeToString(), f"/{protocol.service}/Predict", where=BODY, **_calibrated(load, rows))
 
 
+def oip(load: Workload, rows: slice) -> Request:
+    """Ours by the Open Inference Protocol, JSON: a tensor per field, as the other three."""
+    inputs = [_tensor(name, "FP64", data) for name, data in zip(NAMES, load.rows[rows].T.tolist(), strict=True)]
+    inputs.append(_tensor("customer_id", "BYTES", _keys(rows)))
+    return post(V2, {"inputs": inputs}, where=("outputs", 0, "data", "*"), **_calibrated(load, rows))
+
+
+def oip_binary(load: Workload, rows: slice) -> Request:
+    """The same with its tensors as bytes behind the JSON, and the outputs likewise."""
+    raws = _raws(load, rows)
+    inputs = [_tensor(name, "FP64" if name in NAMES else "BYTES", size=len(raw)) for name, raw in raws.items()]
+    for tensor in inputs:
+        tensor["shape"] = [rows.stop - rows.start]
+    body = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}, separators=(",", ":")).encode()
+    headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {len(body)}\r\n"
+    return posted(V2, headers, b"".join([body, *raws.values()]), where=BODY, **_calibrated(load, rows))
+
+
+def oip_raw(load: Workload, rows: slice) -> Request:
+    """The same over gRPC, its tensors as bytes."""
+    raws, n = _raws(load, rows), rows.stop - rows.start
+    tensors = [{"name": name, "datatype": "FP64" if name in NAMES else "BYTES", "shape": [n]} for name in raws]
+    asked = _MESSAGES["ModelInferRequest"](model_name="twenty", inputs=tensors, raw_input_contents=raws.values())
+    return Request(asked.SerializeToString(), GRPC_V2, where=BODY, **_calibrated(load, rows))
+
+
+def oip_contents(load: Workload, rows: slice) -> Request:
+    """The same with typed contents."""
+    n = rows.stop - rows.start
+    key = {"name": "customer_id", "datatype": "BYTES", "shape": [n]}
+    inputs: list[dict[str, Any]] = [{**key, "contents": {"bytes_contents": [k.encode() for k in _keys(rows)]}}]
+    for name, data in zip(NAMES, load.rows[rows].T.tolist(), strict=True):
+        inputs.append({"name": name, "datatype": "FP64", "shape": [n], "contents": {"fp64_contents": data}})
+    asked = _MESSAGES["ModelInferRequest"](model_name="twenty", inputs=inputs)
+    return Request(asked.SerializeToString(), GRPC_V2, where=BODY, **_calibrated(load, rows))
+
+
 def v2(load: Workload, rows: slice) -> Request:
-    """The Open Inference Protocol over HTTP."""
+    """The Open Inference Protocol over HTTP, of servers that take a matrix."""
     numbers = load.rows[rows]
     tensor = {"name": "x", "shape": list(numbers.shape), "datatype": "FP32", "data": numbers.ravel().tolist()}
     return post(V2, {"inputs": [tensor]}, where=("outputs", 0, "data", "*"), **_raw(load, rows))
@@ -86,8 +123,29 @@ def constant(load: Workload, rows: slice) -> Request:
 def post(path: str, body: Any, **answer: Any) -> Request:
     """An HTTP request with a JSON body, as bytes."""
     content = json.dumps(body, separators=(",", ":")).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    return Request(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content, **answer)
+    return posted(path, "content-type: application/json\r\n", content, **answer)
+
+
+def posted(path: str, headers: str, content: bytes, **answer: Any) -> Request:
+    """An HTTP request with any body, and headers that say what it is."""
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {len(content)}\r\n\r\n"
+    return Request(head.encode() + content, **answer)
+
+
+def _tensor(name: str, datatype: str, data: list[Any] | None = None, size: int | None = None) -> dict[str, Any]:
+    if data is None:
+        return {"name": name, "datatype": datatype, "parameters": {"binary_data_size": size}}
+    return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+
+
+def _raws(load: Workload, rows: slice) -> dict[str, bytes]:
+    """The tensors as bytes."""
+    keys = b"".join(len(key).to_bytes(4, "little") + key.encode() for key in _keys(rows))
+    return {"customer_id": keys, **{name: load.rows[rows, place].tobytes() for place, name in enumerate(NAMES)}}
+
+
+def _keys(rows: slice) -> list[str]:
+    return [f"c{place}" for place in range(rows.start, rows.stop)]
 
 
 def _bulk(body: Any, load: Workload, rows: slice) -> Request:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plan import GOOD, Request
+from benchmarks.plan import BODY, GOOD, Request
 
 
 def outcome(request: Request, status: str, head: bytes, body: bytes) -> str:
@@ -45,7 +45,7 @@ def _has_errors(message: bytes) -> bool:
 def right(request: Request, body: bytes) -> bool:
     """Whether the answer holds the expected numbers, to the last bit."""
     wanted = np.array(request.expected, dtype=np.float64 if request.bits == 64 else np.float32)
-    if request.method:  # a message of protobuf: little-endian, one after the other where they are packed
+    if request.where == BODY:  # little-endian, as in a message of protobuf, one after the other or not
         form = "<d" if request.bits == 64 else "<f"
         return all(struct.pack(form, number) in body for number in wanted.tolist())
     try:

@@ -8,6 +8,8 @@ import msgspec
 
 GOOD = ("200", "OK")
 """Statuses of an answer that is one."""
+BODY = ("",)
+"""`where` the numbers of an answer are that has them as bytes: somewhere in it."""
 
 
 class Request(msgspec.Struct, frozen=True):

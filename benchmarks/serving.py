@@ -121,7 +121,7 @@ class Bench:
         assert ask is not None  # noqa: S101  # only what it can be asked is measured
         starts = range(0, ROWS - case.rows + 1, case.rows)
         requests = [ask(self.workload, slice(start, start + case.rows)) for start in starts]
-        grpc = case.ask == "grpc"
+        grpc = bool(requests[0].method)
         port, warm = running.grpc if grpc else running.http, max(20, 500 // case.rows)
         return Plan(port, requests, phases, "grpc" if grpc else "http", warm=warm)
 

