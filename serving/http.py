@@ -30,7 +30,7 @@ from serving.errors import (
     WrongMedia,
     WrongMethod,
 )
-from serving.headers import Headed, headers
+from serving.headers import PAGES, Headed, headers
 from serving.keys import Keys
 from serving.logs import Access
 from serving.pages import Pages
@@ -61,7 +61,7 @@ class Front:
         keys: Keys,
     ) -> None:
         self.core, self.settings, self.keys = core, settings, keys
-        self.always = headers(settings)
+        self.always, self.pages = headers(settings), headers(settings, PAGES)
         self.app = Headed(app, self.always)
         self.routes = Routes([*V1(self._core).routes(), *V2(self._core).routes(), *Pages(self._core, openapi).routes()])
         self.access = Access(settings.access_log)
@@ -163,7 +163,7 @@ class Front:
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", call.request_id.encode()),
             (b"traceparent", call.traceparent.encode()),
-            *self.always,
+            *(self.pages if b"html" in answer.media else self.always),
             *answer.headers,
         ]
         core = self.core()
