@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,18 @@ class Scores:
         here = slice(start, stop)
         features = {name: values[here] for name, values in self.features.items()}
         return Scores(features, self.matrix[here], self.margin[here], self.probability[here], self.positive[here])
+
+    @staticmethod
+    def joined(parts: Sequence[Scores]) -> Scores:
+        """Rows behind one another, of at least one part."""
+        features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
+        return Scores(
+            features,
+            np.concatenate([part.matrix for part in parts]),
+            np.concatenate([part.margin for part in parts]),
+            np.concatenate([part.probability for part in parts]),
+            np.concatenate([part.positive for part in parts]),
+        )
 
 
 class Scorer:

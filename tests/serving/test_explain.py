@@ -184,6 +184,26 @@ def test_predictions_are_answered_while_explanations_wait(toy: tuple[Toy, Path],
     assert all(len(one.explanation["contributions"]) == 5 for one in explained.answers)
 
 
+def test_whoever_is_explained_together_gets_what_each_gets_alone(toy: tuple[Toy, Path], tmp_path: Path) -> None:
+    core: Holding = core_of(toy, tmp_path, Holding)
+    sizes = [(1, 1), (3, 7), (2, 100), (1, 2), (4, 3)]
+
+    async def together() -> tuple[list[Told], list[Told]]:
+        first = asyncio.ensure_future(asked(core, members(EXPLAINED), explain=True))
+        await until(lambda: core.explainer.running_rows > 0)
+        others = [asyncio.ensure_future(asked(core, members(rows), explain=True, top=top)) for rows, top in sizes]
+        await until(lambda: core.explainer.queued_rows == sum(rows for rows, _ in sizes))
+        core.go.set()
+        await first
+        crowd = await asyncio.gather(*others)
+        alone = [await asked(core, members(rows), explain=True, top=top) for rows, top in sizes]
+        await core.close(10)
+        return crowd, alone
+
+    for crowd, alone in zip(*asyncio.run(together()), strict=True):
+        assert [repr(one.explanation) for one in crowd.answers] == [repr(one.explanation) for one in alone.answers]
+
+
 def test_explanations_have_a_bounded_queue_and_deadlines_of_their_own(toy: tuple[Toy, Path], tmp_path: Path) -> None:
     core: Holding = core_of(toy, tmp_path, Holding, max_explained_rows=2)
 
