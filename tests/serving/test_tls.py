@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import socket
 import ssl
 import subprocess
@@ -122,6 +125,17 @@ def test_every_answer_carries_the_headers_for_browsers(path: str, key: str, secu
     (policy,) = answer.headers.get_list("content-security-policy")
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    assert ("script-src" in policy) == (path == "/" and bool(key))
+
+
+def test_the_page_may_run_its_own_script_and_no_other(secure: Secure) -> None:
+    with secure.client() as client:
+        page = client.get("/", headers={"x-api-key": KEY})
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found = re.search(r"script-src ([^;]*);", page.headers["content-security-policy"])
+    assert found
+    assert found[1].split() == ["'self'", f"'sha256-{digest}'"]
 
 
 def test_a_page_of_an_allowed_origin_may_ask_and_no_other(secure: Secure) -> None:
