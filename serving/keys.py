@@ -44,7 +44,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self.on = settings.api_keys is not None
         self._file = settings.file("api_keys")
-        self._seen = _stamp(self._file)
+        self._seen: tuple[int, ...] | None = ()  # it may be another one since the settings were read
         self._trouble = ""
         self._digests = read(settings.api_keys.get_secret_value()) if settings.api_keys is not None else []
 
@@ -96,9 +96,11 @@ class Keys:
         except SettingsError as error:
             self._keep(str(error))
         else:
+            if found != self._digests or self._trouble:
+                names = ", ".join(sorted({name for name, _ in found}))
+                log.info("API keys: %s was read again: %d keys of %s", self._file, len(found), names)
             self._digests, self._trouble = found, ""
             metrics.KEYS_STALE.set(0)
-            log.info("API keys: %s was read again: %d keys of %s", self._file, len(found), ", ".join(_names(found)))
 
     def _keep(self, why: str) -> None:
         metrics.KEYS_STALE.set(1)
@@ -137,10 +139,6 @@ def _one(entry: str, where: str) -> tuple[str, bytes]:
     if not _KEY.fullmatch(key):
         raise SettingsError(f"{where}: a key has {LEAST} to 512 characters of ASCII and no blank")
     return name, sha256(key.encode()).digest()
-
-
-def _names(found: list[tuple[str, bytes]]) -> list[str]:
-    return sorted({name for name, _ in found})
 
 
 def _stamp(path: Path | None) -> tuple[int, ...] | None:

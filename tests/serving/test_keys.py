@@ -181,6 +181,16 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
     assert metrics.KEYS_STALE._value.get() == 0
 
 
+def test_a_file_that_changes_while_the_server_starts_is_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"a={ONE}")
+    loaded = load({"HOLDFAST_API_KEYS_FILE": str(path)})
+    path.write_text(f"a={TWO}")
+    found = Keys(loaded)
+    found.look()
+    assert (asks(found, ONE), asks(found, TWO)) == ("", "a")
+
+
 def test_no_keys_none_asked_for() -> None:
     found = Keys(load({}))
     found.look()
