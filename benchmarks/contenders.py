@@ -6,6 +6,7 @@ locks in benchmarks/peers when they are first wanted.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -61,23 +62,26 @@ class Contender:
         return found
 
 
-def environment(name: str, cache: Path) -> Path:
+def environment(name: str, cache: Path, locks: Path = PEERS) -> Path:
     """The programs of a peer's environment, made from its lock unless it is there already.
 
     Raises:
         RuntimeError: with the installer's words.
     """
-    lock = PEERS / f"{name}.txt"
+    lock = locks / f"{name}.txt"
     directory, done = cache / name, cache / name / "made-from.txt"
-    if not done.exists() or done.read_text() != lock.read_text():
-        uv = str(BIN / "uv")
-        made = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)]
-        filled = [uv, "pip", "install", "--quiet", "--python", str(directory / "bin" / "python"), "--no-deps"]
-        for command in (made, [*filled, "--require-hashes", "-r", str(lock)]):
-            ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
-            if ran.returncode:
-                raise RuntimeError(f"{' '.join(command)}: {ran.stderr[-2000:]}")
-        done.write_text(lock.read_text())
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # another process may be making it
+        if not done.exists() or done.read_text() != lock.read_text():
+            uv = str(BIN / "uv")
+            made = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)]
+            filled = [uv, "pip", "install", "--quiet", "--python", str(directory / "bin" / "python"), "--no-deps"]
+            for command in (made, [*filled, "--require-hashes", "-r", str(lock)]):
+                ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+                if ran.returncode:
+                    raise RuntimeError(f"{' '.join(command)}: {ran.stderr[-2000:]}")
+            done.write_text(lock.read_text())
     return directory / "bin"
 
 
