@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 DIGITS = 32
 """Hex digits of a pseudonym: 128 bits, so that no two of 10**9 keys have the same."""
-_WHICH = b"which secret this is"
+_WHICH = "which secret this is"
 
 
 class Pseudonyms:
@@ -26,11 +26,13 @@ class Pseudonyms:
     """
 
     def __init__(self, secret: SecretStr | None) -> None:
-        self._secret = None if secret is None else secret.get_secret_value().encode()
-        self.mark = "" if self._secret is None else hmac.digest(self._secret, _WHICH, "sha256").hex()[:8]
+        self._begun = None if secret is None else hmac.new(secret.get_secret_value().encode(), digestmod="sha256")
+        self.mark = "" if self._begun is None else self(_WHICH)[:8]
 
     def __call__(self, key: str) -> str:
         """What stands for it: `DIGITS` hex digits, or itself if there is no secret."""
-        if self._secret is None:
+        if self._begun is None:
             return key
-        return hmac.digest(self._secret, key.encode(errors="surrogatepass"), "sha256").hex()[:DIGITS]
+        whole = self._begun.copy()
+        whole.update(key.encode(errors="surrogatepass"))
+        return whole.hexdigest()[:DIGITS]
