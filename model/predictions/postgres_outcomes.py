@@ -73,30 +73,32 @@ def select(connection: psycopg.Connection, schema: str, rest: str, bound: Sequen
 
 
 def settled(connection: psycopg.Connection, schema: str, found: Iterable[Prediction]) -> Iterator[Settled]:
-    """Predictions, each with the outcome that holds now: the rule of `outcome.settle` as SQL."""
+    """Predictions, each with the outcome that holds now: the rule of `outcome.settle` as SQL. An outcome by key is
+    about the prediction in whose span its time lies: until the key's next one was answered."""
     columns = ", ".join(f"last.{name}" for name in COLUMNS)
     sql = f"""
+        WITH asked AS (
+            SELECT prediction_id COLLATE "C", key COLLATE "C"
+            FROM unnest(%s::text[], %s::text[]) AS given (prediction_id, key)
+        ), keys AS (
+            SELECT DISTINCT key FROM asked WHERE EXISTS (SELECT FROM {schema}.outcomes WHERE outcomes.key = asked.key)
+        ), spans AS (
+            SELECT prediction_id, key, answered_at, lead(answered_at, 1, 'infinity') OVER (
+                PARTITION BY key ORDER BY answered_at, length(prediction_id), prediction_id
+            ) AS until
+            FROM {schema}.predictions WHERE key IN (SELECT key FROM keys)
+        )
         SELECT asked.prediction_id, {columns}
-        FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS asked (prediction_id, key, answered_at)
+        FROM asked LEFT JOIN spans USING (prediction_id)
         CROSS JOIN LATERAL (
-            SELECT * FROM {schema}.outcomes WHERE key IS NULL AND prediction_id = asked.prediction_id COLLATE "C"
+            SELECT * FROM {schema}.outcomes WHERE key IS NULL AND prediction_id = asked.prediction_id
             UNION ALL
-            SELECT * FROM {schema}.outcomes AS one
-            WHERE key = asked.key COLLATE "C" AND at >= asked.answered_at AND NOT EXISTS (
-                SELECT FROM {schema}.predictions AS later
-                WHERE later.key = asked.key COLLATE "C" AND later.answered_at <= one.at
-                AND (later.answered_at, length(later.prediction_id), later.prediction_id)
-                > (asked.answered_at, length(asked.prediction_id), asked.prediction_id COLLATE "C")
-            )
+            SELECT * FROM {schema}.outcomes WHERE key = spans.key AND at >= spans.answered_at AND at < spans.until
             ORDER BY observed_at DESC, received_at DESC, outcome_id DESC LIMIT 1
         ) AS last"""
     rest = iter(found)
     while part := list(islice(rest, _PART)):
-        bound = [
-            [one.prediction_id for one in part],
-            [one.key for one in part],
-            [rfc3339(one.answered_at) for one in part],
-        ]
+        bound = [[one.prediction_id for one in part], [one.key for one in part]]
         holds = {row[0]: _outcome(row[1:]) for row in connection.execute(sql, bound)}
         for one in part:
             yield joined(one, holds.get(one.prediction_id))
