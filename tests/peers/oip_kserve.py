@@ -20,8 +20,10 @@ async def main(http, grpc, model, rows, answers):
     """Ask by every client."""
     asked, base = json.loads(Path(rows).read_text()), f"http://{http}"
     rest, rpc = InferenceRESTClient(RESTConfig(protocol="v2")), InferenceGRPCClient(grpc)
-    assert await rest.is_server_live(base) and await rest.is_server_ready(base)
-    assert await rest.is_model_ready(base, model) and await rpc.is_model_ready(model)
+    assert await rest.is_server_live(base)
+    assert await rest.is_server_ready(base)
+    assert await rest.is_model_ready(base, model)
+    assert await rpc.is_model_ready(model)
     metadata = httpx.get(f"{base}/v2/models/{model}").json()
 
     def request(binary):

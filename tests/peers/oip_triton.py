@@ -21,7 +21,9 @@ def main(http, grpc, model, rows, answers):
     asked = json.loads(Path(rows).read_text())
     rest, rpc = tritonclient.http.InferenceServerClient(http), tritonclient.grpc.InferenceServerClient(grpc)
     for client in (rest, rpc):
-        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(model)
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready(model)
     metadata = rest.get_model_metadata(model)
     told = {tensor.name: tensor.datatype for tensor in rpc.get_model_metadata(model).inputs}
     assert told == {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}

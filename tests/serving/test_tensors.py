@@ -166,16 +166,16 @@ def problems(change: Any) -> dict[str, str]:
 
 
 def test_inputs_are_those_of_the_model() -> None:
-    found = problems(lambda own: (own.pop("at"), own.update(strange=Tensor("strange", "FP64", [2], []))))
-    assert found == {"at": "missing", "strange": "no input of the model"}
-    assert problems(lambda own: own.update(at=own["paid"])) == {"at": "missing", "paid": "given twice"}
+    found = problems(lambda own: (own.pop("whole"), own.update(strange=Tensor("strange", "FP64", [2], []))))
+    assert found == {"whole": "missing", "strange": "no input of the model"}
+    assert problems(lambda own: own.update(whole=own["paid"])) == {"whole": "missing", "paid": "given twice"}
 
 
 @pytest.mark.parametrize(
     "shape", [[], [0], [-1], [1], [3], [2, 2], [1, 2], [2, 1, 1], [2**62, 4], [-(2**63)], [2, -1], [2, 0], [2**70, 0]]
 )
 def test_a_tensor_has_one_shape_and_no_other(shape: list[int]) -> None:
-    assert "every tensor is [n] or [n, 1]" in problems(lambda own: setattr(own["at"], "shape", shape))["at"]
+    assert "every tensor is [n] or [n, 1]" in problems(lambda own: setattr(own["whole"], "shape", shape))["whole"]
 
 
 @pytest.mark.parametrize("shape", [[], [0], [-1], [-(2**63), 2]])
@@ -196,12 +196,12 @@ def test_too_many_rows_are_told_by_their_shape_alone(n: int) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "data", "said"),
     [
-        ("at", "FP64", bytes(16), "datatype FP64: it is INT64 (INT16, INT32, INT8, UINT16, "),
+        ("whole", "FP64", bytes(16), "datatype FP64: it is INT64 (INT16, INT32, INT8, UINT16, "),
         ("ratio", "BYTES", bytes(16), "datatype BYTES: it is FP64 ("),
         ("flag", "INT8", bytes(2), "datatype INT8: it is BOOL"),
         ("level", "x" * 500, bytes(2), f"datatype {'x' * 100}...: it is BYTES"),
-        ("at", "INT64", bytes(15), "15 bytes where 2 elements of INT64 take 16"),
-        ("at", "INT64", [1], "1 elements where shape says 2"),
+        ("whole", "INT64", bytes(15), "15 bytes where 2 elements of INT64 take 16"),
+        ("whole", "INT64", [1], "1 elements where shape says 2"),
         ("ratio", "INT64", struct.pack("<qq", 1, 2**53), "INT64 beyond 2**53 - 1: no number of FP64 says it exactly"),
         ("ratio", "UINT64", [2**53, 0], "UINT64 beyond 2**53 - 1"),
         ("level", "BYTES", b"\3\0\0\0low\3\0\0\0lo", "bytes are not 2 elements, each with its length before it"),
@@ -216,7 +216,7 @@ def test_a_tensor_that_is_wrong_as_a_whole(name: str, kind: str, data: Any, said
 def test_problems_of_rows_are_in_the_contract_s_words() -> None:
     own = {one.name: one for one in tensors(rows(2), lambda kinds: (_declared(kinds), True))}
     own["flag"] = Tensor("flag", "BOOL", [2], b"\1\2")
-    own["at"] = Tensor("at", "UINT64", [2], struct.pack("<QQ", 5, 2**64 - 1))
+    own["whole"] = Tensor("whole", "UINT64", [2], struct.pack("<QQ", 5, 2**64 - 1))
     own["maybe_count"] = Tensor("maybe_count", "FP64", [2], struct.pack("<dd", 1.5, math.nan))
     own["ratio"] = Tensor("ratio", "FP64", [2], struct.pack("<dd", math.nan, 1))
     own["who"] = Tensor("who", "BYTES", [2], raw("BYTES", [b"\xff", b"fine"]))
@@ -229,7 +229,7 @@ def test_problems_of_rows_are_in_the_contract_s_words() -> None:
             "ratio": "Input should be a finite number",
             "maybe_count": "Input should be a valid integer",
         },
-        {"at": "Input should be less than or equal to 9007199254740991", "flag": "Input should be a valid boolean"},
+        {"whole": "Input should be within +/- (2**53 - 1)", "flag": "Input should be a valid boolean"},
     ]
     with pytest.raises(NotAccepted, match="1 of the 2 rows were not accepted, and this protocol answers all or none"):
         READER.rows(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from features.contract import Blank, Contract, Key, Money, Timestamp
+from features.contract import Blank, Contract, Key, Money
 from features.featureset import FeatureSet
 from features.source import Source
 from usecases import Costs, Outcome, UseCase
@@ -17,7 +17,7 @@ class Fields(Contract):
 
     count: Annotated[int, Field(ge=-3, le=700)]
     paid: Money
-    at: Timestamp
+    whole: int
     ratio: Annotated[float, Field(ge=-1e6)]
     flag: bool
     level: Literal["low", "high", "One year"]
