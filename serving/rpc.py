@@ -16,12 +16,9 @@ from typing import Any, Protocol
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_health.v1 import health_pb2
 
-from serving import metrics, tls
+from serving import metrics, standard
 from serving.answers import encode
 from serving.call import Call
 from serving.core import Core
@@ -29,6 +26,7 @@ from serving.errors import Failed, Late, RequestError
 from serving.inference import Grpc
 from serving.keys import Keys
 from serving.logs import Access
+from serving.tls import Certificate
 from serving.typed import Typed
 from settings import SettingsError
 
@@ -40,6 +38,8 @@ PROBLEM_BYTES, DETAIL_LETTERS = 4_500, 300
 letter of the detail as up to 9."""
 PROBE = 1.0
 """Seconds between two looks at whether the core is ready."""
+STREAMS = 1_000
+"""Most calls at once on one connection; a client makes the others wait."""
 GRACE_MS = 5_000
 """Beside the longest deadline, what a connection that is told to go has for its last answers."""
 
@@ -77,14 +77,17 @@ class Rpc:
     """The gRPC server of a core, in the running loop.
 
     Args:
-        port: to listen on; None is the setting's. keys: in force; None are the settings'.
+        port: to listen on; None is the setting's. keys, certificate: in force; None are the settings'.
     """
 
-    def __init__(self, core: Core, port: int | None = None, keys: Keys | None = None) -> None:
+    def __init__(
+        self, core: Core, port: int | None = None, keys: Keys | None = None, certificate: Certificate | None = None
+    ) -> None:
         self.core, self.keys = core, keys or Keys(core.settings)
+        self.certificate = certificate or Certificate(core.settings)
         self.services: tuple[Service, ...] = (Typed(core), Grpc(core))
         self.port = core.settings.grpc_port if port is None else port
-        self._health, self._access = _Health(), Access(core.settings.access_log)
+        self._health, self._access = standard.Health(), Access(core.settings.access_log)
         self._server: Any = None
         self._probe: asyncio.Task[None] | None = None
 
@@ -101,6 +104,7 @@ class Rpc:
                 ("grpc.so_reuseport", 0),  # or else two servers share a port, and nobody is told
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),  # max_rows bounds an answer; it is larger than its request
+                ("grpc.max_concurrent_streams", STREAMS),
                 ("grpc.max_connection_age_ms", settings.max_connection_age_s * 1_000),
                 ("grpc.max_connection_age_grace_ms", settings.max_latency_ms + GRACE_MS),
             ],
@@ -109,11 +113,11 @@ class Rpc:
             found = service.methods().items()
             handlers = {name: self._handler(f"/{service.name}/{name}", method) for name, method in found}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._reflect()
+        files = [file for service in self.services for file in service.files]
+        standard.serve(self._server, self._health, [service.name for service in self.services], files)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            credentials = tls.credentials(settings)
+            credentials = self.certificate.credentials()
             if credentials is None:
                 port = int(self._server.add_insecure_port(f"{host}:{self.port}"))
             else:
@@ -194,17 +198,6 @@ class Rpc:
             metrics.answered(route, outcome, self.core.tag, call.seconds, call.client)
             self._access(call, outcome, code)
 
-    def _reflect(self) -> None:
-        others, pool = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR), DescriptorPool()
-        for file in [
-            *(file for service in self.services for file in service.files),
-            *(o.serialized_pb for o in others),
-        ]:
-            pool.AddSerializedFile(file)
-        names = [name.full_name for file in others for name in file.services_by_name.values()]
-        names += [service.name for service in self.services]
-        reflection.enable_server_reflection(names, self._server, pool=pool)
-
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(PROBE)
@@ -235,22 +228,6 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # published wit
         if call.method in OPEN or self.keys.client(_given(call.invocation_metadata)):
             return await continuation(call)
         return self.refusing(call.method)
-
-
-class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # published without types
-    """grpc.health.v1. Watches end when the server stops: it would wait for them, and they for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ended = asyncio.Event()
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  # the protocol's name
-        watch, ended = asyncio.ensure_future(super().Watch(request, context)), asyncio.ensure_future(self.ended.wait())
-        try:
-            await asyncio.wait((watch, ended), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watch.cancel()
-            ended.cancel()
 
 
 def _begin(route: str, context: Any, longest: float) -> Call:

@@ -192,7 +192,7 @@ def _read(body: bytes, end: int) -> tuple[Any, bool]:
     head, typed = body if end == len(body) else body[:end], True
     try:
         request = _TYPED.decode(head)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # the last for lists in lists without end
         request, typed = _loose(head), False
     view, at = memoryview(body), end
     for one in request.inputs:

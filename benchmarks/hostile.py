@@ -1,0 +1,591 @@
+"""Hostile messages: valid requests of every route and method, and what can be done to them. All from one seed.
+
+A message over HTTP is bytes for a connection, and what the client does with them. One over gRPC is a method, a body,
+metadata and a deadline; or, below that, bytes of HTTP/2.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Act = Literal["whole", "pieces", "hang up", "reset", "half-close", "silent"]
+"""What the client does: sends it and reads; in pieces; goes half-way, or before the answer, politely or not; closes its
+own side and reads; sends half of it and waits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request whose parts can still be changed."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What goes to a connection. `framed` is how many answers are due; 0: nobody knows."""
+
+    data: bytes
+    act: Act = "whole"
+    framed: int = 1
+
+
+@dataclass(frozen=True)
+class Called:
+    """A gRPC call; `cancel`: seconds after which the client gives up."""
+
+    method: str
+    body: bytes
+    metadata: tuple[tuple[str, str | bytes], ...] = ()
+    timeout: float = 20.0
+    cancel: float | None = None
+
+
+PLANES = "".join(
+    chr(plane * 0x10000 + low)
+    for plane in range(17)
+    for low in (0x41, 0x1F4A9 & 0xFFFF, 0xFFFD)
+    if not 0xD800 <= plane * 0x10000 + low < 0xE000
+)
+TEXTS = [
+    "",
+    "\0",
+    "a\0b",
+    "\x7f",
+    "x" * 129,
+    "x" * 70_000,
+    PLANES,
+    "\u202e\u200b\ufeff",
+    "e\u0301" * 60,
+    "../../etc/passwd",
+    "1; DROP TABLE orders",
+    "${jndi:ldap://x}",
+    "true",
+    "1e999",
+    "nan",
+]
+NUMBERS = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "-1e999",
+    "1e-999",
+    "-0",
+    "-0.0",
+    "0.1e1",
+    "1.0",
+    "1E400",
+    "9" * 30,
+    "9" * 4_301,
+    "-9223372036854775809",
+    "18446744073709551616",
+    "9007199254740993",
+    "0x10",
+    "01",
+    "+1",
+    ".5",
+    "1.",
+    "1_000",
+    "٣",
+]
+SURROGATES = ['"\\ud800"', '"\\udc00\\ud800"', '"\\uD83D"', '"\\u0000"', '"\\x"', '"\\u12"', '"\\ud83d\\ude00"']
+MEDIA = [
+    "text/plain",
+    "application/xml",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=utf-16",
+    'application/json;charset="',
+    "APPLICATION/JSON",
+    "application/octet-stream",
+    "application/vnd.bentoml+pickle",
+    "*/*",
+    "",
+    ";",
+    "application/json, text/plain",
+    "application/grpc",
+    "application/x-www-form-urlencoded",
+]
+METHODS = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PURGE",
+    "PROPFIND",
+    "get",
+    "G\0T",
+    "X" * 5_000,
+    "",
+]
+PATHS = [
+    "/",
+    "//",
+    "/v1",
+    "/v1/predict/",
+    "/v1/predict/bulk/x",
+    "/v1//predict",
+    "/V1/PREDICT",
+    "/v1/predict%00",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/static_content/../service.py",
+    "/static_content/%2e%2e/%2e%2e/service.py",
+    "/static_content/",
+    "/schema.json",
+    "/healthz",
+    "/metrics",
+    "/docs.json",
+    "/readyz",
+    "/livez",
+    "*",
+    "http://other/v1/predict",
+    "/" + "a" * 9_000,
+    "/%",
+    "/%zz",
+    "/\xff\xfe",
+    "/?" + "q=1&" * 500,
+    "/v1/predict#x",
+    "/v2/models//infer",
+    "/v2/models/%00/infer",
+    "/v2/models/a%2fb/infer",
+    "no-slash",
+    "/v1/predict\t",
+    "/{path}",
+]
+
+
+class Hostile:
+    """Makes messages, of valid requests and by a source of chance."""
+
+    def __init__(self, chance: random.Random, requests: list[Request], calls: dict[str, list[bytes]]) -> None:
+        self.chance, self.requests, self.calls = chance, requests, calls
+        self.methods = sorted(calls)
+
+    def http(self) -> Sent:
+        """A message for an HTTP connection."""
+        chance = self.chance
+        request = chance.choice(self.requests)
+        for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
+            request = self._changed(request)
+        sent = self._framed(request)
+        if chance.random() < 0.04:  # several at once
+            more = [self._plain(chance.choice(self.requests)) for _ in range(chance.randint(1, 30))]
+            sent = replace(sent, data=b"".join(more) + sent.data, framed=sent.framed and sent.framed + len(more))
+        if chance.random() < 0.06:
+            sent = Sent(self.noisy(sent.data), framed=0)
+        act = chance.choices(("whole", "pieces", "hang up", "reset", "half-close", "silent"), (80, 6, 5, 4, 4, 0.3))[0]
+        return replace(sent, act=act)
+
+    def call(self) -> Called:
+        """A gRPC call."""
+        chance = self.chance
+        method = chance.choice(self.methods)
+        body = chance.choice(self.calls[method])
+        kind = chance.random()
+        if kind < 0.1:
+            body = chance.choice(self.calls[chance.choice(self.methods)])
+        elif kind < 0.45:
+            body = self.noisy(body)
+        elif kind < 0.6:
+            body = self.wire(body)
+        elif kind < 0.65:
+            body = chance.randbytes(chance.choice((1, 10, 1_000, 100_000)))
+        elif kind < 0.655:
+            body = bytes(1_200_000)
+        if chance.random() < 0.03:
+            method = chance.choice(
+                (method + "x", "/" + "a" * 3_000, "/no.Service/Method", method.replace("/", "//"), "/")
+            )
+        metadata: list[tuple[str, str | bytes]] = []
+        while chance.random() < 0.2:
+            name = chance.choice(
+                (
+                    "x-request-id",
+                    "traceparent",
+                    "x-api-key",
+                    "authorization",
+                    "x-bin",
+                    "grpc-previous-rpc-attempts",
+                    "holdfast-problem-bin",
+                )
+            )
+            value: str | bytes = "".join(chr(chance.randint(32, 126)) for _ in range(chance.choice((0, 5, 200, 3_000))))
+            metadata.append((name, value.encode() if name.endswith("-bin") else value))
+        timeout = chance.choice((1e-6, 1e-4, 1e-3, 0.01)) if chance.random() < 0.04 else 20.0
+        return Called(
+            method, body, tuple(metadata), timeout, chance.random() * 0.01 if chance.random() < 0.04 else None
+        )
+
+    def http2(self) -> bytes:
+        """Bytes for the gRPC port: a well-formed call of which something is wrong, or a flood of one kind of frame."""
+        chance, method = self.chance, self.chance.choice(self.methods)
+        body = chance.choice(self.calls[method])
+        size = len(body) if chance.random() < 0.5 else chance.choice((0, 1, len(body) + 1, 2**31, 2**32 - 1))
+        message = struct.pack(">BI", chance.choice((0, 0, 1, 255)), size) + body
+        head = frame(
+            1,
+            4,
+            1,
+            hpack(
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":path", method),
+                (":authority", "x"),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+            ),
+        )
+        frames = [frame(4, 0, 0, b""), head, frame(0, 1, 1, message)]
+        kind = chance.randint(0, 6)
+        if kind == 0:
+            frames.insert(
+                chance.randint(0, 3),
+                frame(
+                    chance.randint(0, 255),
+                    chance.randint(0, 255),
+                    chance.choice((0, 1, 2, 3)),
+                    chance.randbytes(chance.randint(0, 50)),
+                ),
+            )
+        elif kind == 1:
+            frames += [frame(6, 0, 0, bytes(8))] * 500
+        elif kind == 2:
+            frames += [frame(4, 0, 0, struct.pack(">HI", 4, chance.randint(0, 2**32 - 1)))] * 100
+        elif kind == 3:
+            frames[1:2] = [frame(1, 0, 1, hpack((":method", "POST")))] + [
+                frame(9, 0, 1, hpack(("x" * 50, "y" * 100)))
+            ] * 300
+        elif kind == 4:
+            frames = [
+                frames[0],
+                *(
+                    part
+                    for n in range(1, 400, 2)
+                    for part in (head[:5] + struct.pack(">I", n) + head[9:], frame(3, 0, n, struct.pack(">I", 8)))
+                ),
+            ]
+        elif kind == 5:
+            frames.append(frame(8, 0, chance.choice((0, 1)), struct.pack(">I", chance.choice((0, 2**31 - 1)))))
+        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"".join(frames)
+        return self.noisy(data) if chance.random() < 0.3 else data
+
+    def noisy(self, data: bytes) -> bytes:
+        """Bytes turned, cut out, cut off, repeated or put in."""
+        chance, changed = self.chance, bytearray(data)
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            at = chance.randint(0, len(changed))
+            kind = chance.randint(0, 4)
+            if kind == 0 and at < len(changed):
+                changed[at] ^= 1 << chance.randint(0, 7)
+            elif kind == 1:
+                del changed[at:]
+            elif kind == 2:
+                del changed[at : at + chance.randint(1, 20)]
+            elif kind == 3:
+                changed[at:at] = chance.choice(
+                    (b"\xff\xfe", b"\0", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", chance.randbytes(5))
+                )
+            else:
+                changed[at:at] = changed[max(0, at - 30) : at] * chance.randint(1, 20)
+        return bytes(changed)
+
+    def wire(self, body: bytes) -> bytes:
+        """Protobuf's wire format with a field that lies, behind a message."""
+        chance = self.chance
+        number, kind = chance.choice((1, 2, 3, 5, 7, 15, 536_870_911)), chance.randint(0, 7)
+        tag = varint(number << 3 | kind)
+        payload = chance.choice(
+            (
+                b"",
+                varint(2**63),
+                varint(2**31),
+                b"\xff" * 11,
+                chance.randbytes(8),
+                varint(5) + b"abcde",
+                varint(2**62) + b"x",
+                varint(4) + b"\xff\xff\xff\xff",
+            )
+        )
+        nested = b"".join(varint(number << 3 | 3) for _ in range(chance.choice((0, 0, 0, 99, 5_000))))
+        return body + nested + tag + payload
+
+    def _changed(self, request: Request) -> Request:
+        chance = self.chance
+        kind = chance.random()
+        if kind < 0.6 and request.body:
+            return replace(request, body=self._body(request.body))
+        if kind < 0.8:
+            return replace(request, headers=(*request.headers, self._header()))
+        if kind < 0.88:
+            return replace(request, method=chance.choice(METHODS))
+        if kind < 0.94:
+            return replace(request, path=chance.choice(PATHS))
+        return replace(request, body=self.noisy(request.body))
+
+    def _body(self, body: bytes) -> bytes:
+        chance = self.chance
+        kind = chance.random()
+        if kind < 0.2:
+            return self.noisy(body)
+        if kind < 0.23:
+            return chance.choice(
+                (
+                    b"",
+                    b" ",
+                    b"\xef\xbb\xbf" + body,
+                    body.decode("utf-8", "replace").encode("utf-16"),
+                    body + body,
+                    b"null",
+                    b"[]",
+                    b"0",
+                    b'""',
+                    b"\0",
+                    body[:-1],
+                )
+            )
+        if kind < 0.26:
+            depth = chance.choice((10, 190, 250, 1_000, 100_000))
+            opened, inner, close = chance.choice(
+                (
+                    (b"[", b"", b"]"),
+                    (b'{"a":', b"1", b"}"),
+                    (b'{"attributes":', b"{}", b"}"),
+                    (b'[{"rows":', b"[]", b"}]"),
+                )
+            )
+            nest = opened * depth + inner + (close * depth if chance.random() < 0.5 else b"")
+            return nest if chance.random() < 0.5 else self._put(body, nest.decode())
+        if kind < 0.263:
+            return self._put(body, json.dumps("x" * chance.choice((900_000, 1_200_000))))
+        return self._put(body, self._value())
+
+    def _value(self) -> str:
+        chance = self.chance
+        kind = chance.randint(0, 5)
+        if kind == 0:
+            return chance.choice(NUMBERS)
+        if kind == 1:
+            return chance.choice(SURROGATES)
+        if kind == 2:
+            return json.dumps(chance.choice(TEXTS), ensure_ascii=chance.random() < 0.5)
+        if kind == 3:
+            return chance.choice(
+                (
+                    "null",
+                    "true",
+                    "false",
+                    "[]",
+                    "{}",
+                    "[null]",
+                    '{"":null}',
+                    "[[1]]",
+                    '{"a":1,"a":2}',
+                    "None",
+                    "undefined",
+                )
+            )
+        if kind == 4:
+            return json.dumps([chance.choice(TEXTS[:5])] * chance.choice((1, 100, 20_000)))
+        return str(chance.choice((-1, 0, 1, 2**31, 2**53, -(2**63), 2**64, 0.1, 1e308, -1e-320)))
+
+    def _put(self, body: bytes, text: str) -> bytes:
+        """The JSON with something in a place of its own: a value, a name, or a name twice."""
+        chance = self.chance
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):  # it has been changed before
+            return self.noisy(body)
+        places: list[Callable[[], None]] = []
+        mark = "\ue000here"
+
+        def walk(node: Any) -> None:
+            if isinstance(node, dict):
+                for name in list(node):
+                    places.append(lambda node=node, name=name: node.__setitem__(name, mark))  # type: ignore[misc]
+                    places.append(lambda node=node, name=name: node.__delitem__(name))  # type: ignore[misc]
+                    places.append(
+                        lambda node=node, name=name: node.__setitem__(
+                            chance.choice([*TEXTS[:5], "x", "__proto__"]), node.pop(name)
+                        )
+                    )  # type: ignore[misc]
+                    places.append(lambda node=node, name=name: node.__setitem__(f"{name}{mark}", mark))  # type: ignore[misc]
+                    walk(node[name])
+            elif isinstance(node, list):
+                for at in range(min(3, len(node))):
+                    places.append(lambda node=node, at=at: node.__setitem__(at, mark))  # type: ignore[misc]
+                    walk(node[at])
+                places.append(lambda node=node: node.extend([mark] * chance.choice((1, 1, 5_000))))  # type: ignore[misc]
+
+        walk(told)
+        if places:
+            chance.choice(places)()
+        else:
+            told = mark
+        written = json.dumps(told, ensure_ascii=False)
+        return written.replace(f'"{mark}"', text).replace(mark, "").encode("utf-8", "surrogatepass")
+
+    def _header(self) -> tuple[str, str]:
+        chance = self.chance
+        return chance.choice(
+            (
+                ("content-type", chance.choice(MEDIA)),
+                (
+                    "content-length",
+                    chance.choice(
+                        (
+                            "0",
+                            "1",
+                            "5",
+                            "99999",
+                            "1000001",
+                            "99999999999999999999",
+                            "-1",
+                            "0x10",
+                            "1e3",
+                            "",
+                            " 3",
+                            "3, 3",
+                        )
+                    ),
+                ),
+                (
+                    "transfer-encoding",
+                    chance.choice(("chunked", "gzip", "chunked, chunked", "identity", "xchunked", "chunked\x0b")),
+                ),
+                ("content-encoding", chance.choice(("gzip", "identity", "br", "deflate, gzip", ""))),
+                ("x-request-id", chance.choice(("", "x" * 200, "a b", "\xff", "ok-1", "a\tb", "%0d%0a"))),
+                (
+                    "traceparent",
+                    chance.choice(
+                        (
+                            "",
+                            "00-" + "0" * 32 + "-" + "0" * 16 + "-01",
+                            "ff-x",
+                            "00-" + "a" * 32 + "-" + "b" * 16 + "-01",
+                        )
+                    ),
+                ),
+                (
+                    "x-request-timeout-ms",
+                    chance.choice(("0", "-1", "", "abc", "1.5", "1e9", "٣", "9" * 400, "60000", " 5000")),
+                ),
+                ("inference-header-content-length", chance.choice(("0", "-1", "1", "99999999", "abc", "", "9" * 400))),
+                ("expect", chance.choice(("100-continue", "200-ok"))),
+                ("connection", chance.choice(("close", "keep-alive", "upgrade", "keep-alive, close"))),
+                ("upgrade", chance.choice(("h2c", "websocket"))),
+                ("host", chance.choice(("", "a b", "x:99999", "evil.example"))),
+                ("accept", chance.choice(("text/html", "*/*", "x" * 5_000))),
+                ("authorization", chance.choice(("Bearer ", "Bearer " + "x" * 3_000, "Basic Og==", "\xff"))),
+                ("x-" + "n" * chance.choice((1, 3_000)), "v" * chance.choice((1, 3_000, 40_000, 200_000))),
+                ("origin", "https://evil.example"),
+                ("bad name", "x"),
+                ("", "x"),
+                ("x-odd", chance.choice(("a\nb", "a\r\n b", "\0", "a\rb"))),
+            )
+        )
+
+    @staticmethod
+    def _plain(request: Request) -> bytes:
+        head = f"{request.method} {request.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        own = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
+        return f"{head}{own}content-length: {len(request.body)}\r\n\r\n".encode("utf-8", "surrogatepass") + request.body
+
+    def _framed(self, request: Request) -> Sent:
+        """A request as bytes, with its length said as it should be, in chunks, or falsely."""
+        chance = self.chance
+        names = {name for name, _ in request.headers}
+        version = (
+            "HTTP/1.1"
+            if chance.random() < 0.98
+            else chance.choice(("HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.2", "http/1.1", ""))
+        )
+        lines = [f"{request.method} {request.path} {version}"]
+        if "host" not in names:
+            lines.append("host: x")
+        if "content-type" not in names and chance.random() < 0.95:
+            lines.append("content-type: application/json")
+        lines += [f"{name}: {value}" for name, value in request.headers]
+        body, sure = request.body, version == "HTTP/1.1" and request.method in ("GET", "POST", "PUT", "DELETE", "PATCH")
+        if "transfer-encoding" in names or ("content-length" not in names and chance.random() < 0.08):
+            if "transfer-encoding" not in names:
+                lines.append("transfer-encoding: chunked")
+            body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in self._parts(body)) + b"0\r\n\r\n"
+            if chance.random() < 0.3:
+                body, sure = (
+                    chance.choice(
+                        (
+                            self.noisy(body),
+                            body[:-2],
+                            b"ffffffffffffffff\r\nx",
+                            b"-1\r\n",
+                            b"5;ext=" + b"x" * 20_000 + b"\r\nabcde\r\n0\r\n\r\n",
+                        )
+                    ),
+                    False,
+                )
+        elif "content-length" not in names:
+            lines.append(f"content-length: {len(body)}")
+        sure = sure and not names & {
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "upgrade",
+            "expect",
+            "bad name",
+            "",
+            "x-odd",
+            "host",
+        }
+        end = "\r\n" if chance.random() < 0.98 else chance.choice(("\n", "\r", "\n\n"))
+        head = (
+            (end.join(lines) + end + end).encode("latin-1", "replace")
+            if chance.random() < 0.5
+            else (end.join(lines) + end + end).encode("utf-8", "replace")
+        )
+        sure = (
+            sure
+            and end == "\r\n"
+            and len(head) < 30_000
+            and request.path.isascii()
+            and request.path.startswith("/")
+            and "\t" not in request.path
+        )
+        return Sent(head + body, framed=int(sure))
+
+    def _parts(self, body: bytes) -> list[bytes]:
+        size = max(1, self.chance.choice((1, 7, 1_000, len(body))))
+        size = max(size, len(body) // 2_000)
+        return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+
+
+def hpack(*headers: tuple[str, str]) -> bytes:
+    """Headers as literals without Huffman's code (RFC 7541, section 6.2.2); none is longer than 126."""
+    return b"".join(
+        b"\0" + bytes((len(n),)) + n.encode() + bytes((min(126, len(v)),)) + v[:126].encode() for n, v in headers
+    )
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's variable-length integer."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
