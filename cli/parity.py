@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-import httpx
 import numpy as np
 
 from cli.engines import Asked, answers
+from cli.served import Refused, ways
 from cli.server import OPEN, serve
 from cli.workspace import Workspace
 from features import clock
@@ -24,7 +23,6 @@ from model.golden import Inputs
 from model.scorer import Scorer, Scores
 from serving.core import Core
 from serving.errors import NotAccepted
-from serving.proto import Protocol
 from settings import HoldfastError
 from training.dataset import frame
 from training.progress import Step
@@ -57,7 +55,7 @@ class Parity:
 
 
 def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True, engines: Sequence[str] = ()) -> Parity:
-    """Compare training frame, batch pass, on-read, materialized rows, HTTP bulk and gRPC bulk at one as_of.
+    """Compare training frame, batch pass, on-read, materialized rows, and a server asked in every way.
 
     Args:
         engines: compare these too: `spark`, or the address of a PostgreSQL or Redis server, where a copy of the events
@@ -172,7 +170,7 @@ def _singles(core: Core, rows: list[dict[str, Any]], t: int, check: _Check, name
 def _served(
     online: Workspace, tag: str, rows: list[dict[str, Any]], check: _Check, progress: Step, log: Path
 ) -> dict[str, int]:
-    """HTTP and gRPC of a real server."""
+    """A real server, asked in every way there is."""
     environ = {
         **OPEN,
         "HOLDFAST_MODEL": tag,
@@ -183,33 +181,15 @@ def _served(
         "HOLDFAST_PREDICTIONS_URL": "none:",
         "HOLDFAST_DRAIN_S": "0",
     }
-    compared = {"HTTP bulk": 0, "gRPC bulk": 0}
-    protocol = Protocol(online.usecase)
-    asked, told = protocol.message("PredictBulkRequest"), protocol.message("PredictBulkResponse")
-    with (
-        serve(environ, log=log) as server,
-        httpx.Client(base_url=server.url, timeout=60) as client,
-        grpc.insecure_channel(server.grpc) as channel,
-    ):
-        call = channel.unary_unary(
-            f"/{protocol.service}/PredictBulk", asked.SerializeToString, response_deserializer=told.FromString
-        )
+    compared: dict[str, int] = {}
+    with serve(environ, log=log) as server, ways(online.usecase, server) as asks:
         for start in range(0, len(rows), SERVED_ROWS):
-            part = rows[start : start + SERVED_ROWS]
-            answer = client.post("/v1/predict/bulk", json={"rows": part})
-            body = answer.json()
-            if answer.status_code != 200 or body["errors"]:
-                raise ParityError(f"HTTP bulk from row {start}: {answer.status_code} {answer.text[:500]}")
-            found = [one["probability"] for one in body["predictions"]]
-            compared["HTTP bulk"] += check.probabilities("HTTP bulk", start, found)
-            try:
-                message = call(asked(rows=part), timeout=60)
-            except grpc.RpcError as error:
-                raise ParityError(f"gRPC bulk from row {start}: {error}") from None
-            if message.errors:
-                raise ParityError(f"gRPC bulk from row {start}: {message.errors[0]}")
-            found = [one.probability for one in message.predictions]
-            compared["gRPC bulk"] += check.probabilities("gRPC bulk", start, found)
+            for name, ask in asks.items():
+                try:
+                    found = ask(rows[start : start + SERVED_ROWS])
+                except Refused as error:
+                    raise ParityError(f"{name} from row {start}: {error}") from None
+                compared[name] = compared.get(name, 0) + check.probabilities(name, start, found)
             progress("HTTP and gRPC", min(start + SERVED_ROWS, len(rows)), len(rows))
     return compared
 

@@ -23,7 +23,8 @@ def test_every_customer_by_every_path(name: str, customers: int, request: pytest
     assert told["model"] in {workspace.champion(), *told["model"].split()}
     width = 1 + len(workspace.usecase.features.inputs)
     whole = dict.fromkeys(["training frame", "batch pass", "on-read", "materialized"], customers * width)
-    assert told["paths"] == {**whole, "HTTP bulk": customers, "gRPC bulk": customers}
+    tensors = ("OIP REST, JSON", "OIP REST, binary", "OIP gRPC, raw", "OIP gRPC, contents")
+    assert told["paths"] == {**whole, **dict.fromkeys(["HTTP bulk", "gRPC bulk", *tensors], customers)}
 
 
 def damaged(table: str, change: str) -> object:
