@@ -242,7 +242,9 @@ def test_what_was_accepted_is_explained_before_the_server_stops(toy: tuple[Toy, 
         task = asyncio.ensure_future(asked(core, members(40), explain=True))
         await until(lambda: core.explainer.running_rows > 0)
         closing = asyncio.ensure_future(core.close(30))
-        await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not closing.done()
         core.go.set()
         await closing
         return await task
