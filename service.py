@@ -25,7 +25,7 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, Registry
-from serving import connection, logs, ports, tls
+from serving import connection, logs, ports
 from serving.call import Call
 from serving.core import Core
 from serving.headers import shared
@@ -34,6 +34,7 @@ from serving.keys import Keys
 from serving.openapi import document
 from serving.process import Process
 from serving.schema import Schema
+from serving.tls import Certificate
 
 log = logging.getLogger("holdfast")
 
@@ -60,7 +61,7 @@ def wanted() -> str:
 
 try:
     SETTINGS = holdfast_settings.load()
-    KEYS, HTTPS = Keys(SETTINGS), tls.check(SETTINGS)
+    KEYS, CERTIFICATE = Keys(SETTINGS), Certificate(SETTINGS)
     REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
@@ -87,7 +88,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application that BentoML's worker serves."""
-        connection.bound(SETTINGS)
+        connection.bound(SETTINGS, CERTIFICATE)
         return shared(Front(super().to_asgi(is_main), _core, document, SETTINGS, KEYS), SETTINGS)
 
 
@@ -96,7 +97,7 @@ class Fronted(bentoml.Service[Any]):  # type: ignore[misc]  # untyped
     service_class=Fronted,
     workers=1,
     http={"port": 3000},
-    ssl=HTTPS,
+    ssl=CERTIFICATE.https,
     traffic={"timeout": 30},
     metrics={"enabled": False},  # labels with the raw path
     logging={"access": {"enabled": False}},
@@ -111,7 +112,7 @@ class Holdfast:
         logs.configure(SETTINGS)
         self.core = Core(USECASE, store.path(TAG), SETTINGS)
         self.runner = self.core.runner
-        self.process = Process(self.core, SETTINGS, KEYS)
+        self.process = Process(self.core, SETTINGS, KEYS, CERTIFICATE)
 
     @bentoml.on_startup
     async def start(self) -> None:

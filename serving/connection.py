@@ -14,6 +14,7 @@ import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import metrics
+from serving.tls import Certificate
 from settings import Settings
 
 HEAD_BYTES = 32_768
@@ -22,9 +23,9 @@ LOOK = 1.0
 """Seconds between two looks at all connections: a limit of time is kept that exactly, and costs a request nothing."""
 
 
-def bound(settings: Settings) -> None:
+def bound(settings: Settings, certificate: Certificate) -> None:
     """Let the server that is started next in this process hold its connections to the limits."""
-    limits = Limits(settings)
+    limits = Limits(settings, certificate)
     metrics.CONNECTIONS.set_function(lambda: len(limits.connections))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = type("Bound", (Connection,), {"limits": limits})  # type: ignore[assignment]  # it takes classes too
 
@@ -32,7 +33,8 @@ def bound(settings: Settings) -> None:
 class Limits:
     """What all connections of a server are held to."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, certificate: Certificate) -> None:
+        self._certificate = certificate
         self.most, self.seconds = settings.max_connections, settings.max_head_ms / 1_000
         self.body_seconds = settings.max_body_ms / 1_000
         self.connections: set[Connection] = set()
@@ -41,6 +43,8 @@ class Limits:
     def join(self, new: Connection) -> None:
         """One more. If that is too many, the one that has waited longest without a whole request makes room, so that a
         probe or an honest client still gets in; if all are being answered, the new one goes."""
+        if self._certificate.https and self._certificate.context is None:  # there is no other way to uvicorn's
+            self._certificate.context = new.transport.get_extra_info("sslcontext")
         self.connections = cast(set[Connection], new.connections)
         if len(self.connections) > self.most:
             idle = [one for one in self.connections if one.idle and one is not new]

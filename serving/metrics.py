@@ -40,6 +40,9 @@ CLIENTS = Counter(
     ["client", "outcome"],
 )
 KEYS_STALE = Gauge("holdfast_keys_stale", "1 while the file of API keys cannot be used, and the former keys hold.")
+CERTIFICATE_STALE = Gauge(
+    "holdfast_certificate_stale", "1 while a renewed certificate cannot be used, and the former one is shown."
+)
 SECONDS = Histogram("holdfast_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=FAST)
 PREDICTIONS = Counter("holdfast_predictions", "Rows answered, by decision.", ["decision"])
 STAGE = Histogram(

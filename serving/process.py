@@ -20,11 +20,12 @@ from serving.core import Core
 from serving.keys import Keys
 from serving.ports import taken
 from serving.rpc import Rpc
+from serving.tls import Certificate
 from settings import PREFIX, Settings, SettingsError
 
 log = logging.getLogger("holdfast.serving")
 TICK = 0.5
-"""Seconds between two looks at the prediction log's segment and the file of keys."""
+"""Seconds between two looks at the prediction log's segment and the files of keys and the certificate."""
 GRACE = 10.0
 """Seconds that accepted requests have to be answered in when the process ends."""
 
@@ -40,8 +41,8 @@ server itself stops would be told CANCELLED."""
 class Process:
     """Around a core: gRPC, the metrics port, and the end of both."""
 
-    def __init__(self, core: Core, settings: Settings, keys: Keys) -> None:
-        self.core, self.settings, self.keys = core, settings, keys
+    def __init__(self, core: Core, settings: Settings, keys: Keys, certificate: Certificate) -> None:
+        self.core, self.settings, self.keys, self.certificate = core, settings, keys, certificate
         self.rpc: Rpc | None = None
         self._metrics: Callable[[], None] = lambda: None
         self._ticking: asyncio.Task[None] | None = None
@@ -83,7 +84,7 @@ class Process:
     async def _grpc(self) -> Rpc | None:
         if self.settings.grpc_port == 0 or self._missing("grpc_port"):
             return None
-        rpc = Rpc(self.core, keys=self.keys)
+        rpc = Rpc(self.core, keys=self.keys, certificate=self.certificate)
         log.info("gRPC listens on %s:%d", self.settings.host, await rpc.start())
         return rpc
 
@@ -113,6 +114,7 @@ class Process:
         while True:
             await asyncio.sleep(TICK)
             self.keys.look()
+            self.certificate.look()
             if self.core.recorder is not None:
                 self.core.recorder.tick()
 

@@ -8,7 +8,8 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.server import Server, ServerError, serve
 from cli.workspace import Workspace
-from serving import tls
+from serving.tls import Certificate
 from settings import Settings, SettingsError
 
 KEY = "k3y-of-the-shop-0001"
@@ -47,6 +48,7 @@ class Secure:
 
     server: Server
     cert: Path
+    key: Path
 
     def client(self) -> httpx.Client:
         """One that knows the certificate, and has no key."""
@@ -66,7 +68,7 @@ def secure(cdnow: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "HOLDFAST_CORS_ORIGINS": PAGE,
     }
     with serve(environ, log=home / "serve.log") as server:
-        yield Secure(server, cert)
+        yield Secure(server, cert, key)
 
 
 def test_http_and_grpc_speak_tls_and_nothing_else(secure: Secure) -> None:
@@ -109,6 +111,44 @@ def test_only_ciphers_with_forward_secrecy_are_spoken(secure: Secure) -> None:
 def _connect(context: ssl.SSLContext, host: str, port: int) -> str | None:
     with socket.create_connection((host, port)) as raw, context.wrap_socket(raw, server_hostname=host) as connection:
         return connection.version()
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(secure: Secure) -> None:
+    host, port = secure.server.url.removeprefix("https://").split(":")
+    directory = secure.cert.parent
+    new, new_key = certificate(directory, "new")
+
+    def shown() -> list[bool]:
+        """Whether HTTP and gRPC show the new one."""
+        pem = ssl.get_server_certificate((host, int(port)))
+        trusted = grpc.ssl_channel_credentials(new.read_bytes())
+        with grpc.secure_channel(secure.server.grpc, trusted, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            try:
+                health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+            except grpc.RpcError:
+                return [pem == new.read_text(), False]
+        return [pem == new.read_text(), True]
+
+    def stale() -> bool:
+        return "holdfast_certificate_stale 1.0" in httpx.get(f"http://{secure.server.metrics}/metrics").text
+
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    before = secure.cert.read_bytes(), secure.key.read_bytes()
+    assert shown() == [False, False]
+    secure.cert.write_bytes(new.read_bytes())  # without its key
+    until(stale)
+    assert shown() == [False, False]
+    secure.key.write_bytes(new_key.read_bytes())
+    until(lambda: shown() == [True, True])
+    assert not stale()
+    secure.cert.write_bytes(before[0])
+    secure.key.write_bytes(before[1])
+    until(lambda: shown() == [False, False] and not stale())
 
 
 def test_the_metrics_port_stays_plain(secure: Secure) -> None:
@@ -179,9 +219,9 @@ def test_what_cannot_be_a_certificate_and_its_key_is_told_at_start(tmp_path: Pat
         (cert, locked): "without a password",
     }.items():
         with pytest.raises(SettingsError, match=told):
-            tls.check(Settings(tls_cert=given[0], tls_key=given[1]))
-    assert tls.check(Settings()) == {}
-    assert tls.check(Settings(tls_cert=cert, tls_key=key))["enabled"]
+            Certificate(Settings(tls_cert=given[0], tls_key=given[1]))
+    assert Certificate(Settings()).https == {}
+    assert Certificate(Settings(tls_cert=cert, tls_key=key)).https["enabled"]
 
 
 def test_a_server_that_cannot_speak_tls_or_read_its_keys_does_not_start(tmp_path: Path) -> None:
