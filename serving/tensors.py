@@ -75,16 +75,16 @@ class Tensors:
         try:
             read = self.decoder.accept(rows)
         except NotAccepted as error:
-            raise NotAccepted(error.detail, _renamed(error.problems)) from None
+            raise _refused(error.detail, _renamed(error.problems)) from None
         if read.errors:
             told = f"{len(read.errors)} of the {n} rows were not accepted, and this protocol answers all or none"
-            raise NotAccepted(told, _renamed(read.errors))
+            raise _refused(told, _renamed(read.errors))
         return read
 
     def _count(self, tensors: Sequence[Tensor], named: Mapping[str, Tensor]) -> int:
         """How many rows there are; the tensors are those that are asked for, each of so many elements."""
         if len(named) != len(tensors) or named.keys() != self._declared.keys():
-            raise NotAccepted("the inputs are not those of the model", self._strangers(tensors, named))
+            raise _refused("the inputs are not those of the model", self._strangers(tensors, named))
         shape = named[self.key].shape
         n = shape[0] if shape else 0
         if n > self.decoder.max_rows:
@@ -94,7 +94,7 @@ class Tensors:
         found = [(tensor.name, self._problem(tensor, n, shapes)) for tensor in odd]
         problems = [{"field": name, "problem": problem} for name, problem in found if problem]
         if problems:
-            raise NotAccepted("the tensors are not as the model's metadata say", problems)
+            raise _refused("the tensors are not as the model's metadata say", problems)
         return n
 
     def _plain(self, tensor: Tensor, n: int, shapes: Sequence[list[int]]) -> bool:
@@ -144,6 +144,14 @@ def _values(field: Column, tensor: Tensor, n: int) -> list[Any]:
     if field.kind == "flag" and datatype(field) == "FP64":
         return [flag(value) for value in values]
     return values
+
+
+def _refused(detail: str, problems: Sequence[Any]) -> NotAccepted:
+    """The error with its first problem in its detail, which is all that clients of the protocol show."""
+    first = problems[0]
+    where = f"row {first['row']}, " if "row" in first else ""
+    one = first["problems"][0] if "row" in first else first
+    return NotAccepted(f"{detail}; {where}{one['field']}: {one['problem']}", problems)
 
 
 def _renamed(errors: Sequence[Any]) -> list[Any]:
