@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 
 import usecases
 from cli.server import serve
-from cli.workspace import Workspace
+from cli.workspace import ROOT, Workspace
 from features.clock import parse, rfc3339
 from model.predictions.outcome import Outcome
 from model.predictions.pseudonym import Pseudonyms
@@ -76,6 +77,12 @@ def test_an_accepted_outcome_is_in_the_log_as_it_was_said(recorder: Recorder, tm
     assert (second.outcome, second.outcome_id) == (False, "mine")
     assert first.received_at < second.received_at  # in one request, the last one is the one received last
     assert counted("accepted") == before + 2
+
+
+def test_the_example_of_the_docs_is_accepted(recorder: Recorder) -> None:
+    (example,) = re.findall(r"/v1/feedback .*? -d '(.*?)'", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)
+    to = feedback(recorder)
+    assert to.check(to.read(example.encode()))["errors"] == []
 
 
 def test_the_same_outcome_has_the_same_id_however_its_times_are_written(recorder: Recorder, tmp_path: Path) -> None:
@@ -206,7 +213,7 @@ def test_what_cannot_be_recorded_is_said_and_can_be_sent_again(recorder: Recorde
 
 
 def test_http_and_grpc_say_the_same_and_it_is_about_what_was_answered(cdnow: Workspace, tmp_path: Path) -> None:
-    environ = {"HOLDFAST_PREDICTIONS_URL": f"file://{tmp_path}/log", "HOLDFAST_MAX_ROWS": "9"}
+    environ = {"HOLDFAST_PREDICTIONS_URL": f"file://{tmp_path}/log", "HOLDFAST_ID_HMAC_KEY": "s3cret" * 8}
     protocol = Protocol(cdnow.usecase)
     with (
         serve(environ, log=tmp_path / "serve.log") as server,
@@ -246,4 +253,7 @@ def test_http_and_grpc_say_the_same_and_it_is_about_what_was_answered(cdnow: Wor
         assert 'route="/v1/feedback"' in metrics
         settled = {one.prediction_id: one.outcome for one in log.settled(log.between())}
         assert settled == {single: False, row: True, f"{row[:-1]}0": None}
-        assert len(list(log.outcomes())) == 4
+        told = list(log.outcomes())
+        assert len(told) == 4
+        assert {one.key for one in told} == {None, *(one.key for one in log.find(single))}  # a pseudonym
+        assert "1" not in {one.key for one in told}
