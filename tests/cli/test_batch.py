@@ -12,12 +12,15 @@ from tests.cli.conftest import figures, holdfast
 
 
 def test_it_says_what_was_asked_and_what_came_of_it(cdnow: Workspace, tmp_path: Path) -> None:
-    words = ("score", "cdnow", "--out", str(tmp_path), "--as-of", "1998-01-01T12:00:00+02:00")
+    words = ("score", "cdnow", "--out", str(tmp_path), "--as-of", "1998-01-01T12:00:00+02:00", "--explain", "2")
     told = figures(*words)
     assert told["as_of"] == "1998-01-01T00:00:00Z"
     assert told["model"] == cdnow.champion()
     assert (told["rows"], told["scored"], told["quarantined"], told["resumed"]) == (23_570, 23_570, 0, 0)
-    assert len(pd.read_parquet(told["where"])) == 23_570
+    assert told["explain"] == 2
+    scores = pd.read_parquet(told["where"])
+    assert len(scores) == 23_570
+    assert set(scores["explanation"].map(lambda why: len(why["contributions"]))) == {2}
     again = holdfast(*words).stdout
     assert "snapped to the cadence of cdnow" in again
     assert "1 part(s), 1 of them already there" in again
