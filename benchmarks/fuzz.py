@@ -36,7 +36,7 @@ from benchmarks.processes import Process
 from cli.console import Out
 from cli.server import Server, serve
 
-MESSAGES, SEED, CLIENTS = 100_000, 1, 12
+MESSAGES, SEED, CLIENTS = 100_000, 1, 40
 OF_GRPC, OF_HTTP2 = 0.25, 0.03
 """Shares of gRPC calls and of bytes for the gRPC port; the rest is HTTP."""
 WARM = 0.3

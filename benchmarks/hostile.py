@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Act = Literal["whole", "pieces", "hang up", "reset", "half-close", "silent"]
 """What the client does: sends it and reads; in pieces; goes half-way, or before the answer, politely or not; closes its
 own side and reads; sends half of it and waits."""
+
+
+ACTS: tuple[Act, ...] = ("whole", "pieces", "hang up", "reset", "half-close", "silent")
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,7 @@ class Hostile:
             sent = replace(sent, data=b"".join(more) + sent.data, framed=sent.framed and sent.framed + len(more))
         if chance.random() < 0.06:
             sent = Sent(self.noisy(sent.data), framed=0)
-        act = chance.choices(("whole", "pieces", "hang up", "reset", "half-close", "silent"), (80, 6, 5, 4, 4, 0.3))[0]
-        return replace(sent, act=act)
+        return replace(sent, act=chance.choices(ACTS, (80, 6, 5, 4, 4, 0.3))[0])
 
     def call(self) -> Called:
         """A gRPC call."""
@@ -221,7 +223,7 @@ class Hostile:
                     "holdfast-problem-bin",
                 )
             )
-            value: str | bytes = "".join(chr(chance.randint(32, 126)) for _ in range(chance.choice((0, 5, 200, 3_000))))
+            value = "".join(chr(chance.randint(32, 126)) for _ in range(chance.choice((0, 5, 200, 3_000))))
             metadata.append((name, value.encode() if name.endswith("-bin") else value))
         timeout = chance.choice((1e-6, 1e-4, 1e-3, 0.01)) if chance.random() < 0.04 else 20.0
         return Called(
@@ -407,32 +409,23 @@ class Hostile:
             told = json.loads(body)
         except (ValueError, RecursionError):  # it has been changed before
             return self.noisy(body)
-        places: list[Callable[[], None]] = []
         mark = "\ue000here"
-
-        def walk(node: Any) -> None:
-            if isinstance(node, dict):
-                for name in list(node):
-                    places.append(lambda node=node, name=name: node.__setitem__(name, mark))  # type: ignore[misc]
-                    places.append(lambda node=node, name=name: node.__delitem__(name))  # type: ignore[misc]
-                    places.append(
-                        lambda node=node, name=name: node.__setitem__(
-                            chance.choice([*TEXTS[:5], "x", "__proto__"]), node.pop(name)
-                        )
-                    )  # type: ignore[misc]
-                    places.append(lambda node=node, name=name: node.__setitem__(f"{name}{mark}", mark))  # type: ignore[misc]
-                    walk(node[name])
-            elif isinstance(node, list):
-                for at in range(min(3, len(node))):
-                    places.append(lambda node=node, at=at: node.__setitem__(at, mark))  # type: ignore[misc]
-                    walk(node[at])
-                places.append(lambda node=node: node.extend([mark] * chance.choice((1, 1, 5_000))))  # type: ignore[misc]
-
-        walk(told)
-        if places:
-            chance.choice(places)()
-        else:
+        places = list(_places(told))
+        if not places:
             told = mark
+        else:
+            node, at = chance.choice(places)
+            kind = chance.randint(0, 3)
+            if at is None:
+                node += [mark] * chance.choice((1, 1, 5_000 if len(text) < 300 else 1))
+            elif kind == 0 or isinstance(node, list):
+                node[at] = mark
+            elif kind == 1:
+                del node[at]
+            elif kind == 2:
+                node[chance.choice([*TEXTS[:5], "x", "__proto__"])] = node.pop(at)
+            else:
+                node[f"{at}{mark}"] = mark  # the same name again
         written = json.dumps(told, ensure_ascii=False)
         return written.replace(f'"{mark}"', text).replace(mark, "").encode("utf-8", "surrogatepass")
 
@@ -568,6 +561,19 @@ class Hostile:
         size = max(1, self.chance.choice((1, 7, 1_000, len(body))))
         size = max(size, len(body) // 2_000)
         return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Where something can be put: an object's names, a list's first places, and None for its end."""
+    if isinstance(node, dict):
+        inner: list[Any] = list(node)
+    else:
+        inner = list(range(min(3, len(node)))) if isinstance(node, list) else []
+    for at in inner:
+        yield node, at
+        yield from _places(node[at])
+    if isinstance(node, list):
+        yield node, None
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -171,7 +171,7 @@ class Examples:
     @staticmethod
     def not_ready() -> list[Told]:
         """While no answer can be given."""
-        store = "online store: the rows cannot be read: Connection refused"
+        store = "online store: it is out of reach, or slower than HOLDFAST_ONLINE_TIMEOUT_MS; the log says more"
         return [("the online store is down", NotReady("the online store cannot answer", [store]))]
 
     @staticmethod

@@ -44,7 +44,16 @@ def configure(settings: Settings) -> None:
         own = logging.getLogger(name)
         own.handlers, own.propagate, own.disabled = [], True, False
         own.setLevel(logging.INFO)
+    for name in ("grpc._cython.cygrpc", "uvicorn.error"):
+        logging.getLogger(name).addFilter(_ours)
     logging.getLogger("uvicorn.access").propagate = False  # without a handler uvicorn does not even make its lines
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Whether a line is about us, and not about what a client did: that a method or metadata of gRPC's is no text (a
+    traceback each time), or that a connection was reset while it was answered. Anybody could fill a disk with those."""
+    no_text = record.exc_info is not None and isinstance(record.exc_info[1], UnicodeDecodeError)
+    return not no_text and record.msg != "ASGI callable returned without completing response."
 
 
 class Access:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -216,4 +217,11 @@ class Online:
 
 
 def _refusal(error: StoreError) -> NotReady:
-    return NotReady("the online store cannot answer", [f"online store: {error}"])
+    """What clients are told: the kind of trouble. Where the store is, and in its own words what is wrong with it, is in
+    the log, for whoever runs the service."""
+    if isinstance(error, Unreachable):
+        why = "it is out of reach, or slower than HOLDFAST_ONLINE_TIMEOUT_MS"
+    else:
+        remedy = re.search("run `holdfast [^`]*`", str(error))
+        why = f"it does not hold what this model reads, or may not be read{f': {remedy[0]}' if remedy else ''}"
+    return NotReady("the online store cannot answer", [f"online store: {why}; the log says more"])
