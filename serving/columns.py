@@ -31,6 +31,7 @@ class Group:
         self._missing = np.array([optional(field) for field in fields])[:, None]
         self._any_missing = bool(self._missing.any())
         self._whole = [place for place, field in enumerate(fields) if declared == "FP64" and field.kind != "number"]
+        self._open = all(field.kind == "number" and field.low is field.high is None for field in fields)
         self._blank = any(field.blank is not None for field in fields)
         low, high = zip(*map(_bounds, fields), strict=True)
         dtype = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.uint8}[declared]
@@ -44,7 +45,7 @@ class Group:
         """
         given = [named[name] for name in self.names]
         cells = self._cells(given).reshape(len(given), n)
-        good = (cells >= self._low) & (cells <= self._high)
+        good = np.isfinite(cells) if self._open else (cells >= self._low) & (cells <= self._high)
         if not good.all() and not (self._any_missing and (good | np.isnan(cells) & self._missing).all()):
             raise ValueError("a value is missing or out of bounds")
         if self._whole:

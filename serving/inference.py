@@ -145,19 +145,19 @@ def _raw(asked: Any) -> list[Tensor]:
     inputs, raws = asked.inputs, asked.raw_input_contents
     if len(inputs) != len(raws):
         raise NotAccepted(f"{len(raws)} raw_input_contents for {len(inputs)} inputs: all are raw, or none is")
-    return [Tensor(one.name, one.datatype, list(one.shape), raw) for one, raw in zip(inputs, raws, strict=True)]
+    return [Tensor(one.name, one.datatype, one.shape[:], raw) for one, raw in zip(inputs, raws, strict=True)]
 
 
 def _typed(one: Any) -> Tensor:
     """A tensor with typed contents."""
     datatype = one.datatype
     field = _CONTENTS.get(datatype)
-    data = [] if field is None else list(getattr(one.contents, field))
+    data = [] if field is None else getattr(one.contents, field)[:]
     if not data and (found := one.contents.ListFields()):
         given = ", ".join(each.name for each, _ in found)
         wanted = f"elements of {datatype[:100]} are in {field}" if field else _no_contents(datatype)
         raise NotAccepted(f"input {one.name[:100]!r} has {given}; {wanted}")
-    return Tensor(one.name, datatype, list(one.shape), data)
+    return Tensor(one.name, datatype, one.shape[:], data)
 
 
 def _no_contents(datatype: str) -> str:

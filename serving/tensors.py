@@ -89,24 +89,19 @@ class Tensors:
         n = shape[0] if shape else 0
         if n > self.decoder.max_rows:
             raise TooLarge(f"{n} rows; one request carries at most {self.decoder.max_rows}")
-        shapes = ([n], [n, 1]) if n > 0 else ()
-        odd = [tensor for tensor in tensors if not self._plain(tensor, n, shapes)]
+        shapes, declared, odd = ([n], [n, 1]) if n > 0 else (), self._declared, []
+        for tensor in tensors:  # what is just as the metadata say is passed over quickly
+            data, kind = tensor.data, tensor.datatype
+            if tensor.shape in shapes and kind == declared[tensor.name]:
+                size = n if type(data) is list else n * SIZES[kind] if kind != "BYTES" else len(data)
+                if len(data) == size:
+                    continue
+            odd.append(tensor)
         found = [(tensor.name, self._problem(tensor, n, shapes)) for tensor in odd]
         problems = [{"field": name, "problem": problem} for name, problem in found if problem]
         if problems:
             raise _refused("the tensors are not as the model's metadata say", problems)
         return n
-
-    def _plain(self, tensor: Tensor, n: int, shapes: Sequence[list[int]]) -> bool:
-        """Whether it is just as the metadata say, with n elements."""
-        if tensor.shape not in shapes or tensor.datatype != self._declared[tensor.name]:
-            return False
-        data = tensor.data
-        return (
-            len(data) == n
-            if type(data) is list
-            else tensor.datatype == "BYTES" or len(data) == n * SIZES[tensor.datatype]
-        )
 
     def _problem(self, tensor: Tensor, n: int, shapes: Sequence[list[int]]) -> str:
         """What is wrong with a tensor as a whole, if it is to have n elements; "" if nothing is."""
