@@ -305,9 +305,9 @@ class Fuzz:
                 code = "not sent"
             if code in WRONG:
                 self.book.note(f"{code}: {error.details()}", called)
-        except asyncio.CancelledError:
-            code = "cancelled"
-            if called.cancel is None:
+        except asyncio.CancelledError:  # what grpcio says of a call's own end too
+            code, task = "cancelled", asyncio.current_task()
+            if task is not None and task.cancelling():
                 raise
         except (ValueError, TypeError, grpc.aio.UsageError):
             code = "not sent"  # the client itself will have nothing to do with it

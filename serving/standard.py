@@ -24,11 +24,6 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc]  # published with
         super().__init__()
         self.ended = asyncio.Event()
 
-    async def List(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802  # the protocol's name
-        """Every service's status, which grpcio's own does not tell."""
-        told = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
-        return health_pb2.HealthListResponse(statuses=told)
-
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  # the protocol's name
         watch, ended = asyncio.ensure_future(super().Watch(request, context)), asyncio.ensure_future(self.ended.wait())
         try:
