@@ -219,6 +219,8 @@ def _about(core: Core) -> str:
         f"**Problems** are `{MEDIA}` (RFC 9457): {problems}. 404 is for any path and 405 for any method that "
         "is not listed here. With 429 and 503, `Retry-After` says when to ask again; no prediction was "
         "made then.\n\n"
+        "**The Open Inference Protocol** V2 is spoken under `/v2`, by which `GET /v2/models/"
+        f"{core.usecase.name}` tells its tensors.\n\n"
         f"**Limits**: a body of {size} bytes, {rows} rows in a request, {waiting} rows that wait to be scored, and "
         f"{limits.max_latency_ms / 1_000:g} s until their turn: what would come later is refused.\n\n"
         "**Ids**: `x-request-id` and `traceparent` come back with every answer, the request's own where they are well "
