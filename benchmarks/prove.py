@@ -154,6 +154,9 @@ BARS = [
     Bar("ledger, a tenth", "counters = the clients' books", lambda: bars.ledger(20_000)),
     Bar("ledger", "counters = the clients' books", lambda: bars.ledger(200_000), quick=False),
     Bar("log's server away", "nothing lost, or counted", bars.away, quick=False),
+    Bar("OpenAPI document", "every check of schemathesis, >= 5,000 cases", bars.document, quick=False),
+    Bar("hostile, a tenth", "0 answers of 5xx, 0 crashes, flat memory", lambda: bars.hostile(10_000)),
+    Bar("hostile", "0 answers of 5xx, 0 crashes, flat memory", lambda: bars.hostile(100_000), quick=False),
     Bar("overload", "accepted keep their deadline, the rest 429/503", bars.overload, quick=False),
     Bar(
         "serving",
@@ -161,6 +164,7 @@ BARS = [
         bars.serving,
         quick=False,
     ),
+    Bar("Open Inference Protocol", "<= 1.3x of /v1 and typed gRPC, raw tensors >= .7 of bare", bars.oip, quick=False),
     Bar("aggregates, wide", "<= 1.3x the bare SQL, <= 1 GiB", bars.wide, quick=False),
     Bar("online reads", "p99 of one row <= 1 ms", bars.online, quick=False),
     Bar("batch scoring", ">= 0.7 of a bare loop, memory flat", bars.batch, quick=False),
