@@ -114,12 +114,16 @@ class Recorder:
         Not to be called after `close`, nor where no log is kept.
 
         Raises:
-            Unkept: now, and nothing is written; or as the result, when they may be there, and may be sent again.
+            Unkept: now, or as the result; they may be there all the same, and may be sent again.
         """
         self._put(told, told.items[0].received_at)
         if self._file is None or self._flush is None or self._flush.running() or self._flush.done():
-            file = None if self._file is None else os.dup(self._file)  # None: it is being sealed, in the same thread
-            self._flush = self._sealer.submit(_flushed, file)
+            try:
+                file = None if self._file is None else os.dup(self._file)  # None: the same thread is sealing it
+            except OSError as error:
+                self._note("disk", str(error))
+                raise Unkept("disk", _DISK) from None
+            self._flush = self._sealer.submit(_flushed, file, self.directory)
         return self._flush
 
     def tick(self) -> None:
@@ -257,12 +261,17 @@ class Recorder:
         log.warning("prediction log: answers are recorded again; not recorded since the start: %s", told or "none")
 
 
-def _flushed(file: int | None) -> None:
-    """Bring a file to the disk, and close it."""
+def _flushed(file: int | None, directory: Path) -> None:
+    """Bring a file to the disk, and its name, and close it."""
     if file is None:
         return
     try:
         os.fdatasync(file)
+        names = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(names)
+        finally:
+            os.close(names)
     except OSError as error:
         log.error("prediction log: whether outcomes are on the disk is not known: %s", error)
         raise Unkept("disk", _DISK) from None
