@@ -40,7 +40,7 @@ _DISK = "the disk takes nothing; the server's log says why"
 
 
 class Unkept(Exception):
-    """A record is not in the log, and nothing of it; `reason` is one of `DROPS`."""
+    """A record is not in the log, or that is not known; `reason` is one of `DROPS`."""
 
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
