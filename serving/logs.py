@@ -50,8 +50,8 @@ def configure(settings: Settings) -> None:
 
 
 def _ours(record: logging.LogRecord) -> bool:
-    """Whether a line is about us, and not about what a client did: that a method or metadata of gRPC's is no text, or that
-    a connection was reset while it was answered. Anybody could fill a disk with these, some of them tracebacks."""
+    """Whether a line is about us, and not about what a client did: that a method or metadata of gRPC's is no text, or
+    that a connection was reset while it was answered. Anybody could fill a disk with these, some of them tracebacks."""
     error = record.exc_info[1] if record.exc_info else None
     theirs = isinstance(error, UnicodeDecodeError) or type(error).__name__ == "ExecuteBatchError"
     return not theirs and record.msg != "ASGI callable returned without completing response."
