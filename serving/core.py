@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
@@ -17,10 +16,8 @@ import numpy as np
 
 from features import clock
 from features.contract import array
-from features.featureset import FeatureSet
 from model import gate
 from model.gate import GateRefused, Loaded
-from model.predictions import Entry, Header, cells
 from model.scorer import Scores
 from serving import metrics
 from serving.answers import Answers
@@ -29,8 +26,9 @@ from serving.decode import Decoder
 from serving.errors import Failed, NotReady
 from serving.feedback import Feedback
 from serving.online import Found, Online
+from serving.parts import Batch, Part, Scored, Told
 from serving.privacy import Privacy
-from serving.recorder import Recorder
+from serving.recording import Recording
 from serving.rows import Rows, joined
 from serving.runner import ModelRunner
 from serving.schema import Schema
@@ -41,46 +39,6 @@ T = TypeVar("T")
 log = logging.getLogger("holdfast.serving")
 EXPLAINED, EXPLAINED_QUEUE = 16, 10
 """Rows that are explained in one go, some hundredths of a second; and full requests that may wait for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one batch was made of: `now` in microseconds, what the store said, and the scores of n rows.
-
-    `cells` are the aggregates' 8 bytes each, int64 (n, number of aggregates).
-    """
-
-    now: int
-    found: Found
-    scores: Scores
-    cells: np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows [start, stop) of a batch: what one request, or a slice of it, asked for."""
-
-    batch: Batch
-    start: int
-    stop: int
-    reasons: Sequence[dict[str, Any]] = ()
-    """Explanations of its rows, as `model.explanation` tells them; none where nobody asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The rows of a request that have an answer, each slice with its part of a batch, and the errors of the others."""
-
-    parts: Sequence[tuple[Rows, Part]]
-    errors: Sequence[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The answers of a request, and the rows of it that have none: `{"row": position, "problems": [...]}`."""
-
-    answers: Sequence[Any]
-    errors: Sequence[dict[str, Any]]
 
 
 class Core:
@@ -108,12 +66,12 @@ class Core:
         except GateRefused as refusal:
             self.refused = [str(refusal)]
             log.error("gate: %s", refusal)
-        self._given = _given(usecase.features)
-        self._own = [place for place, name in enumerate(usecase.features.columns) if name not in self._given]
-        self._cells = {field.name: cells(field) for field in self.fields}
-        self.privacy = Privacy(settings)
-        self.recorder = self._recorder(self.loaded) if record and self.loaded else None
-        self.feedback = Feedback(usecase, settings.max_rows, self.privacy.pseudonyms, self.recorder)
+        privacy = Privacy(settings)
+        self._record: Recording | None = None
+        if record and self.loaded is not None:
+            self._record = Recording(usecase, self.loaded, self.schema, settings, privacy)
+        self.recorder = None if self._record is None else self._record.recorder
+        self.feedback = Feedback(usecase, settings.max_rows, privacy.pseudonyms, self.recorder)
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
             size=len,
@@ -204,7 +162,8 @@ class Core:
             raise Failed(f"none of the {len(rows)} rows can be scored", failed)
         started = time.perf_counter()
         for own, part in parts:
-            self._record(own, part, call)
+            if self._record is not None:
+                self._record(own, part, call)
             yes = int(np.count_nonzero(part.batch.scores.positive[part.start : part.stop]))
             self._counted[True].inc(yes)
             self._counted[False].inc(len(own) - yes)
@@ -238,26 +197,6 @@ class Core:
         self.online.close()
         if self.recorder is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.recorder.close)
-
-    def _recorder(self, loaded: Loaded) -> Recorder:
-        rule, manifest, aggregates = loaded.scorer.decision, loaded.manifest, self.usecase.features.aggregates
-        header = Header(
-            usecase=self.usecase.name,
-            model=manifest.tag,
-            fingerprint=manifest.fingerprint,
-            threshold=rule.threshold,
-            labels=(rule.negative, rule.positive),
-            key=self.usecase.key,
-            aggregates=[aggregate.name for aggregate in aggregates],
-            floats=[aggregate.name for aggregate in aggregates if aggregate.function in ("min", "max")],
-            features=list(self.usecase.features.columns),
-            given=self._given,
-            pod=socket.gethostname(),
-            hashed=self.privacy.pseudonyms.mark,
-            sample=self.privacy.sample.share,
-        )
-        home = self.settings.home / self.usecase.name
-        return Recorder(self.settings.predictions_url, home, header, self.settings.predictions_spool_mb * 1_000_000)
 
     def _loaded(self) -> Loaded:
         if self.loaded is None:
@@ -322,47 +261,6 @@ class Core:
             columns.append(part.reasons)
         kind = self.answers.of(numbered=rows.places is not None, explained=bool(rows.explain))
         return list(map(kind, *columns) if rows.places is None else map(kind, rows.places, *columns))
-
-    def _record(self, rows: Rows, part: Part, call: Call) -> None:
-        if self.recorder is None or self.recorder.off:
-            return
-        found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
-        attributes: dict[str, Any] = dict(zip(self.schema.names, rows.columns, strict=True))
-        arrays = {n: (self._cells[n], c.tobytes()) for n, c in attributes.items() if isinstance(c, np.ndarray)}
-        if arrays:
-            attributes |= dict.fromkeys(arrays, ())
-        entry = self.privacy(
-            Entry(
-                id=call.id,
-                request_id=call.request_id,
-                route=call.route,
-                time=time.time_ns() // 1_000,
-                now=part.batch.now,
-                latency=int(call.seconds * 1e6),
-                keys=rows.keys,
-                places=None if rows.places is None else list(rows.places),
-                attributes=attributes,
-                arrays=arrays,
-                aggregates=part.batch.cells[here].tobytes(),
-                features=scores.matrix[here, self._own].tobytes() if self._own else b"",
-                margin=scores.margin[here].tobytes(),
-                probability=scores.probability[here].tobytes(),
-                positive=scores.positive[here].tobytes(),
-                known=found.known[here].tobytes(),
-                as_of=found.as_of[here].tolist(),
-                batch=-1 if found.batch is None else found.batch,
-                degraded=found.degraded,
-            )
-        )
-        if entry is not None:
-            self.recorder.append(entry)
-
-
-def _given(features: FeatureSet) -> dict[str, tuple[str, str | None]]:
-    """The matrix's columns that say an attribute or an aggregate again: which, and for a category which level."""
-    plain = {*features.fields, *(aggregate.name for aggregate in features.aggregates)}
-    said = [(name, level) for name, levels in features.levels.items() if name in plain for level in levels]
-    return {name if level is None else f"{name}={level}": (name, level) for name, level in said}
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -15,9 +15,10 @@ import numpy as np
 from features import clock
 from features.contract import Column
 from serving.call import Call
-from serving.core import Core, Scored
+from serving.core import Core
 from serving.datatypes import datatype, optional
 from serving.errors import Failed, NotAccepted, NotFound
+from serving.parts import Scored
 from serving.tensors import Tensors
 
 Parameter = str | bool | float

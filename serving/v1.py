@@ -9,7 +9,8 @@ from typing import Any
 
 from serving import metrics
 from serving.answers import encode
-from serving.core import Core, Told
+from serving.core import Core
+from serving.parts import Told
 from serving.routing import Answer, Asked, Route
 from serving.rows import Rows
 

@@ -11,11 +11,12 @@ import pytest
 
 from cli.workspace import Workspace
 from serving.call import Call
-from serving.core import Core, Scored
+from serving.core import Core
 from serving.http import Front
 from serving.inference_messages import SERVICE, classes
 from serving.keys import Keys
 from serving.openapi import document
+from serving.parts import Scored
 from serving.rows import Rows
 from tests.serving.test_rpc import Client, Served, made, served
 

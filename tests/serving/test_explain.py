@@ -28,8 +28,9 @@ from model.estimators import Estimator
 from model.predictions.reading import Directory
 from model.scorer import Scorer
 from serving.call import Call
-from serving.core import EXPLAINED, EXPLAINED_QUEUE, Core, Told
+from serving.core import EXPLAINED, EXPLAINED_QUEUE, Core
 from serving.errors import Failed, Late, NotReady, Overloaded
+from serving.parts import Told
 from serving.schema import Schema
 from settings import Settings
 from tests.model.toys import Toy, plan, plan_toy

@@ -29,8 +29,9 @@ from prometheus_client import REGISTRY
 from cli.workspace import Workspace
 from model import store as model_store
 from serving.call import Call
-from serving.core import Core, Told
+from serving.core import Core
 from serving.errors import ERRORS, Failed, Late, RequestError
+from serving.parts import Told
 from serving.proto import Protocol
 from serving.rows import Rows
 from serving.rpc import PROBLEM, Rpc, shortened
