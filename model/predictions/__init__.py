@@ -1,11 +1,12 @@
-"""The prediction log: what was answered, when, by which model, from which inputs.
+"""The prediction log: what was answered, when, by which model, from which inputs; and what became of it.
 
 entry     what is written: an entry per request; and what is read: a prediction per row
 pseudonym what stands for a customer's key where keys are hashed
 sample    whose answers are recorded, where not everybody's are
+outcome   what became of those whom predictions were about, and which of several words holds
 segment   the files that entries are appended to
 reading   a log in a directory of segments, and how a log is opened by its URL
-postgres  a log in a table of PostgreSQL
+postgres  a log in tables of PostgreSQL; postgres_outcomes: that of outcomes
 """
 
 from __future__ import annotations
