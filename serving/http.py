@@ -43,6 +43,8 @@ from settings import Settings
 log = logging.getLogger("holdfast.serving")
 PROBE = "/healthz"
 """BentoML's own; so are /schema.json and what lies under /static_content/."""
+PARTS = 256
+"""A body's parts are put together when there are so many, for the smallest take forty times their bytes."""
 
 
 class Front:
@@ -187,18 +189,19 @@ class Front:
         if announced.isdigit() and int(announced) > limit:
             raise TooLarge(f"a body of {announced.decode()} bytes; the limit is {limit}")
         message = await receive()
-        body: bytes | bytearray = message.get("body", b"")
-        if message.get("more_body"):
-            body = bytearray(body)
+        parts, size = [message.get("body", b"")], len(message.get("body", b""))
         while True:
             if message["type"] == "http.disconnect":
                 raise Left
-            if len(body) > limit:
+            if size > limit:
                 raise TooLarge(f"a body of more than {limit} bytes")
             if not message.get("more_body"):
-                return bytes(body)
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if len(parts) == PARTS:
+                parts = [b"".join(parts)]
             message = await receive()
-            body += message.get("body", b"")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
 
 
 def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:

@@ -58,7 +58,10 @@ class Recording:
             return
         found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
         attributes: dict[str, Any] = dict(zip(self._names, rows.columns, strict=True))
-        arrays = {n: (self._cells[n], c.tobytes()) for n, c in attributes.items() if isinstance(c, np.ndarray)}
+        # the arrays' own memory, for a copy of it costs as much as writing it
+        arrays: Any = {
+            n: (self._cells[n], c.data.cast("B")) for n, c in attributes.items() if isinstance(c, np.ndarray)
+        }
         if arrays:
             attributes |= dict.fromkeys(arrays, ())
         entry = self._privacy(
