@@ -34,7 +34,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:  # noqa: ARG001  
 
 @schemathesis.check
 def wrong_data_are_told(context: Any, response: Any, case: Any) -> bool | None:
-    """`negative_data_rejection`, which conformance.toml puts off in its favour, with what is answered in part."""
+    """`negative_data_rejection`, which is left out in its favour, where what is answered in part is refused in part."""
     if case.operation.path in PARTIAL and response.status_code == 200 and response.json().get("errors"):
         return None
     rejected: bool | None = negative_data_rejection(context, response, case)
