@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ class Pages:
         self.core, self.openapi = core, openapi
         self.probes = CapacityLimiter(1)  # a thread of its own: requests that wait for the store do not hold it up
         self._document: bytes | None = None
+        self._look: asyncio.Future[dict[str, Any]] | None = None
 
     def routes(self) -> list[Route]:
         """What it answers."""
@@ -38,8 +40,12 @@ class Pages:
         ]
 
     async def ready(self, _: Asked) -> Answer:
-        """Whether predictions can be asked for."""
-        return Answer(_json(await run_sync(self.core().ready, limiter=self.probes)))
+        """Whether predictions can be asked for. One look answers all who ask meanwhile: it takes no key to ask, and a
+        probe must not wait behind a thousand."""
+        if self._look is None:
+            self._look = asyncio.ensure_future(run_sync(self.core().ready, limiter=self.probes))
+            self._look.add_done_callback(self._seen)
+        return Answer(_json(await asyncio.shield(self._look)))
 
     async def live(self, _: Asked) -> Answer:
         """Whether the process lives."""
@@ -58,6 +64,11 @@ class Pages:
     async def page(self, _: Asked) -> Answer:
         """The document to look at."""
         return Answer(PAGE, media=b"text/html; charset=utf-8")
+
+    def _seen(self, look: asyncio.Future[dict[str, Any]]) -> None:
+        self._look = None
+        if not look.cancelled():
+            look.exception()  # is told to those who asked, if they are still there
 
 
 def _json(value: Any) -> bytes:

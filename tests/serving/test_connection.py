@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.server import Server, serve
 from cli.workspace import Workspace
+from serving.core import Core
+from serving.errors import NotReady
+from serving.http import Front
+from serving.keys import Keys
+from serving.openapi import document
+from tests.serving.test_rpc import made
 
 MOST = 20
 PATIENCE = 30.0
@@ -210,6 +218,30 @@ def test_a_flood_of_connections_leaves_room_for_a_probe(server: Server) -> None:
         finally:
             for client in flood:
                 client.close()
+
+
+def test_a_flood_of_probes_is_answered_by_a_few_looks(cdnow: Workspace) -> None:
+    class Slow(Core):
+        looks = 0
+
+        def ready(self) -> dict[str, Any]:
+            Slow.looks += 1
+            time.sleep(0.05)  # a store far away
+            if Slow.looks == 2:
+                raise NotReady("no", ["not now"])
+            return super().ready()
+
+    core = made(cdnow, Slow)
+    front = Front(httpx.ASGITransport, lambda: core, document, core.settings, Keys(core.settings))  # type: ignore[arg-type]  # nothing is behind it
+
+    async def ask() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://x") as client:
+            rounds = [await asyncio.gather(*(client.get("/readyz") for _ in range(100))) for _ in range(3)]
+        await core.close(1)
+        return [answer.status_code for answers in rounds for answer in answers]
+
+    assert asyncio.run(ask()) == [200] * 100 + [503] * 100 + [200] * 100
+    assert Slow.looks == 3
 
 
 def test_who_does_not_take_his_answers_is_hung_up_on(server: Server) -> None:
