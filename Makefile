@@ -52,7 +52,7 @@ lock: env ## upgrade every lock, with hashes and without any index's address
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 bench: env ## ratios against baselines run in the same minute
-	@for script in features scoring online batch retrain stack serving; do $(BIN)/python -m benchmarks.$$script; done
+	@for script in features scoring online batch retrain stack serving oip explanations roads; do $(BIN)/python -m benchmarks.$$script; done
 
 clean: ## the environment and caches; var/ and the model store stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
