@@ -61,17 +61,18 @@ class Group:
 
     def _cells(self, given: Sequence[Tensor]) -> Array:
         """All elements, a field's n after the other's; the array can be written."""
-        lists, kinds = {type(tensor.data) is list for tensor in given}, {tensor.datatype for tensor in given}
-        if lists == {False} and kinds == {self.declared}:
-            return np.frombuffer(bytearray().join([tensor.data for tensor in given]), SOURCES[self.declared])
-        if lists == {True} and not (self.declared == "BOOL" and any(None in tensor.data for tensor in given)):
-            values = [*chain.from_iterable([tensor.data for tensor in given])]
+        data = [tensor.data for tensor in given]
+        forms = set(map(type, data))
+        if forms == {list} and not (self.declared == "BOOL" and any(None in one for one in data)):
+            values = [*chain.from_iterable(data)]
             packed = bytearray(len(values) * SIZES[self.declared])
             try:
                 struct.pack_into(f"<{len(values)}{CODES[self.declared]}", packed, 0, *values)
             except struct.error:
                 return np.array(values, dtype=self._low.dtype)  # None becomes NaN
             return np.frombuffer(packed, SOURCES[self.declared])
+        if list not in forms and {tensor.datatype for tensor in given} == {self.declared}:
+            return np.frombuffer(bytearray().join(data), SOURCES[self.declared])
         return np.concatenate([self._converted(tensor) for tensor in given])
 
     def _converted(self, tensor: Tensor) -> Array:
