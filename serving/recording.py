@@ -10,7 +10,7 @@ import numpy as np
 
 from features.featureset import FeatureSet
 from model.gate import Loaded
-from model.predictions import Entry, Header, cells
+from model.predictions import Entry, Header, cells, plain
 from serving.call import Call
 from serving.parts import Part
 from serving.privacy import Privacy
@@ -19,6 +19,9 @@ from serving.rows import Rows
 from serving.schema import Schema
 from settings import Settings
 from usecases import UseCase
+
+FEW = 8
+"""Rows fewer than which are recorded as values: naming the arrays would take longer."""
 
 
 class Recording:
@@ -58,12 +61,14 @@ class Recording:
             return
         found, scores, here = part.batch.found, part.batch.scores, slice(part.start, part.stop)
         attributes: dict[str, Any] = dict(zip(self._names, rows.columns, strict=True))
+        own = {name: column for name, column in attributes.items() if isinstance(column, np.ndarray)}
+        if own and len(rows) < FEW:
+            attributes |= {name: plain(self._cells[name], column) for name, column in own.items()}
+            own = {}
+        elif own:
+            attributes |= dict.fromkeys(own, ())
         # the arrays' own memory, for a copy of it costs as much as writing it
-        arrays: Any = {
-            n: (self._cells[n], c.data.cast("B")) for n, c in attributes.items() if isinstance(c, np.ndarray)
-        }
-        if arrays:
-            attributes |= dict.fromkeys(arrays, ())
+        arrays: Any = {name: (self._cells[name], column.data.cast("B")) for name, column in own.items()}
         entry = self._privacy(
             Entry(
                 id=call.id,

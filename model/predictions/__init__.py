@@ -11,6 +11,6 @@ postgres  a log in tables of PostgreSQL; postgres_outcomes: that of outcomes
 
 from __future__ import annotations
 
-from model.predictions.entry import Entry, Header, Prediction, cells, expand
+from model.predictions.entry import Entry, Header, Prediction, cells, expand, plain
 
-__all__ = ["Entry", "Header", "Prediction", "cells", "expand"]
+__all__ = ["Entry", "Header", "Prediction", "cells", "expand", "plain"]

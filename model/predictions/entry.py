@@ -134,7 +134,7 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
     columns = [(floats if name in header.floats else cells)[:, i].tolist() for i, name in enumerate(header.aggregates)]
     stored = [name for name in header.features if name not in header.given]
     asked = {
-        name: _plain(*entry.arrays[name]) if name in entry.arrays else entry.attributes[name]
+        name: _read(*entry.arrays[name]) if name in entry.arrays else entry.attributes[name]
         for name in entry.attributes
     }
     matrix = np.frombuffer(entry.features, "<f8").reshape(n, len(stored)).tolist()
@@ -188,11 +188,15 @@ def cells(column: Column) -> Cells:
     return optional[kind] if column.nullable else kind
 
 
-def _plain(what: Cells, data: bytes) -> list[Plain]:
-    """The n values of an attribute, as a list of them would have been recorded."""
-    values = np.frombuffer(data, _DTYPES.get(what, "<f8")).tolist()
+def _read(what: Cells, data: bytes) -> list[Plain]:
+    return plain(what, np.frombuffer(data, _DTYPES.get(what, "<f8")))
+
+
+def plain(what: Cells, values: np.ndarray[Any, Any]) -> list[Plain]:
+    """The values of an attribute, as a list of them would have been recorded."""
+    listed: list[Any] = values.tolist()
     kind = _OPTIONAL.get(what)
-    return values if kind is None else [None if value != value else kind(value) for value in values]
+    return listed if kind is None else [None if value != value else kind(value) for value in listed]
 
 
 def _features(header: Header, given: Mapping[str, Plain], own: Mapping[str, float]) -> dict[str, float]:

@@ -445,10 +445,12 @@ def test_the_log_says_of_tensors_what_it_says_of_rows(tmp_path: Path) -> None:
             scored = await core.scored(inference.tensors.rows(given), call)
             inferred = inference.inferred(scored, ["prediction_id", "probability"], call)
             logged.update(zip(*(one.plain() for one in inferred.outputs), strict=True))
+            few = [Tensor(n, kind, [3], raw) for n, (kind, raw) in as_bytes(ROWS[:3]).items()]
+            await core.scored(inference.tensors.rows(few), Call.begin("few"))
             await core.close(10)
 
         asyncio.run(ask())
-        found: dict[str, list[Any]] = {"rows": [], "arrays": []}
+        found: dict[str, list[Any]] = {"rows": [], "arrays": [], "few": []}
         for one in Directory(home / "kinds" / "predictions", "kinds").between():
             found[one.route].append(one)
         own = ("prediction_id", "request_id", "route", "answered_at", "request_time", "as_of", "latency_us")
@@ -457,5 +459,6 @@ def test_the_log_says_of_tensors_what_it_says_of_rows(tmp_path: Path) -> None:
             for name, of in found.items()
         }
         assert plain["arrays"] == plain["rows"]
+        assert plain["few"] == plain["rows"][: len(plain["few"])]
         assert len(plain["arrays"]) == len(ROWS) if share == 1 else 0 < len(plain["arrays"]) < len(ROWS)
         assert {one.prediction_id: one.probability for one in found["arrays"]}.items() <= logged.items()
