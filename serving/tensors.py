@@ -136,9 +136,11 @@ def _values(field: Column, tensor: Tensor, n: int) -> list[Any]:
     values = elements(tensor, n)
     if optional(field):
         values = [None if value == "" or value != value else value for value in values]
-    if field.kind == "flag" and datatype(field) == "FP64":
+    if datatype(field) != "FP64" or field.kind == "number":
+        return values
+    if field.kind == "flag":
         return [flag(value) for value in values]
-    return values
+    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
 
 
 def _refused(detail: str, problems: Sequence[Any]) -> NotAccepted:
