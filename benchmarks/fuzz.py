@@ -1,8 +1,8 @@
 """`python -m benchmarks.fuzz`: a hundred thousand hostile messages to a real server, over HTTP, gRPC and below both.
 
-They are made of valid requests of every route in /docs.json, of the Open Inference Protocol, and of every method that
-reflection tells of (benchmarks/hostile.py). None may be answered with 5xx, INTERNAL, UNKNOWN or UNAVAILABLE, every
-well-framed one is answered, no traceback is in the log, the processes and their memory stay the same, probes are
+benchmarks/hostile.py and hostile_calls.py make them of valid requests of every route of /docs.json, of the Open
+Inference Protocol, and of every method that reflection tells of. None may be answered with 5xx, INTERNAL, UNKNOWN or UNAVAILABLE,
+every well-framed one is answered, no traceback is in the log, the processes and their memory stay the same, probes are
 answered all the while, and what was answered before is answered after, to the bit.
 """
 
@@ -32,6 +32,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from benchmarks.hostile import Hostile, Request, Sent
+from benchmarks.hostile_calls import HostileCalls
 from benchmarks.processes import Process
 from cli.console import Out
 from cli.server import Server, serve
@@ -188,8 +189,8 @@ def filled(message: Any, chance: random.Random, depth: int = 0) -> Any:
 class Fuzz:
     """Sends messages, and keeps book of what comes back."""
 
-    def __init__(self, server: Server, hostile: Hostile, chance: random.Random) -> None:
-        self.server, self.hostile, self.chance, self.book = server, hostile, chance, Book()
+    def __init__(self, server: Server, http: Hostile, rpc: HostileCalls, chance: random.Random) -> None:
+        self.server, self.http, self.rpc, self.chance, self.book = server, http, rpc, chance, Book()
         host, _, port = server.url.removeprefix("http://").partition(":")
         self.http_at, self.left = (host, int(port)), 0
         host, _, port = server.grpc.partition(":")
@@ -216,7 +217,7 @@ class Fuzz:
                 elif kind < OF_HTTP2 + OF_GRPC:
                     await self._call(channel)
                 else:
-                    connection = await self._http(self.hostile.http(), connection)
+                    connection = await self._http(self.http.message(), connection)
         if connection is not None:
             connection[1].close()
 
@@ -284,7 +285,7 @@ class Fuzz:
             await writer.drain()
 
     async def _call(self, channel: grpc.aio.Channel) -> None:
-        called = self.hostile.call()
+        called = self.rpc.call()
         streams = called.method.endswith(("/Watch", "/ServerReflectionInfo"))
         try:
             if streams:
@@ -317,7 +318,7 @@ class Fuzz:
         reader, writer = await asyncio.open_connection(*self.grpc_at)
         self.book.grpc["bytes"] += 1
         with contextlib.suppress(OSError, TimeoutError):
-            writer.write(self.hostile.http2())
+            writer.write(self.rpc.http2())
             async with asyncio.timeout(GLANCE):
                 while await reader.read(65_536):
                     pass
@@ -376,7 +377,8 @@ def fuzz(server: Server, log: Path, messages: int, seed: int) -> dict[str, Any]:
     asked = requests(server.url)
     row = json.loads(next(one.body for one in asked if one.path == "/v1/predict"))
     row = {name: value for name, value in row.items() if name not in ("explain", "top")}
-    run = Fuzz(server, Hostile(chance, asked, calls(server, row, chance)), chance)
+    bodies = calls(server, row, chance)
+    run = Fuzz(server, Hostile(chance, asked), HostileCalls(chance, bodies), chance)
     process = Process(server.process.pid)
     before, tree = answers(server, asked), process.tree()
     asyncio.run(run.run(int(messages * WARM)))

@@ -1,17 +1,18 @@
-"""Hostile messages: valid requests of every route and method, and what can be done to them. All from one seed.
+"""Hostile HTTP: valid requests of every route, and what can be done to them. All from one seed.
 
-A message over HTTP is bytes for a connection, and what the client does with them. One over gRPC is a method, a body,
-metadata and a deadline; or, below that, bytes of HTTP/2.
+A message is bytes for a connection, and what the client does with them.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from benchmarks.hostile_values import MEDIA, METHODS, NUMBERS, PATHS, SURROGATES, TEXTS
+from benchmarks.noise import noisy
 
 Act = Literal["whole", "pieces", "hang up", "reset", "half-close", "silent"]
 """What the client does: sends it and reads; in pieces; goes half-way, or before the answer, politely or not; closes its
@@ -40,143 +41,13 @@ class Sent:
     framed: int = 1
 
 
-@dataclass(frozen=True)
-class Called:
-    """A gRPC call; `cancel`: seconds after which the client gives up."""
-
-    method: str
-    body: bytes
-    metadata: tuple[tuple[str, str | bytes], ...] = ()
-    timeout: float = 20.0
-    cancel: float | None = None
-
-
-PLANES = "".join(
-    chr(plane * 0x10000 + low)
-    for plane in range(17)
-    for low in (0x41, 0x1F4A9 & 0xFFFF, 0xFFFD)
-    if not 0xD800 <= plane * 0x10000 + low < 0xE000
-)
-TEXTS = [
-    "",
-    "\0",
-    "a\0b",
-    "\x7f",
-    "x" * 129,
-    "x" * 70_000,
-    PLANES,
-    "\u202e\u200b\ufeff",
-    "e\u0301" * 60,
-    "../../etc/passwd",
-    "1; DROP TABLE orders",
-    "${jndi:ldap://x}",
-    "true",
-    "1e999",
-    "nan",
-]
-NUMBERS = [
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "1e999",
-    "-1e999",
-    "1e-999",
-    "-0",
-    "-0.0",
-    "0.1e1",
-    "1.0",
-    "1E400",
-    "9" * 30,
-    "9" * 4_301,
-    "-9223372036854775809",
-    "18446744073709551616",
-    "9007199254740993",
-    "0x10",
-    "01",
-    "+1",
-    ".5",
-    "1.",
-    "1_000",
-    "٣",
-]
-SURROGATES = ['"\\ud800"', '"\\udc00\\ud800"', '"\\uD83D"', '"\\u0000"', '"\\x"', '"\\u12"', '"\\ud83d\\ude00"']
-MEDIA = [
-    "text/plain",
-    "application/xml",
-    "multipart/form-data; boundary=x",
-    "application/json; charset=utf-16",
-    'application/json;charset="',
-    "APPLICATION/JSON",
-    "application/octet-stream",
-    "application/vnd.bentoml+pickle",
-    "*/*",
-    "",
-    ";",
-    "application/json, text/plain",
-    "application/grpc",
-    "application/x-www-form-urlencoded",
-]
-METHODS = [
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "DELETE",
-    "PATCH",
-    "OPTIONS",
-    "TRACE",
-    "CONNECT",
-    "PURGE",
-    "PROPFIND",
-    "get",
-    "G\0T",
-    "X" * 5_000,
-    "",
-]
-PATHS = [
-    "/",
-    "//",
-    "/v1",
-    "/v1/predict/",
-    "/v1/predict/bulk/x",
-    "/v1//predict",
-    "/V1/PREDICT",
-    "/v1/predict%00",
-    "/%2e%2e/%2e%2e/etc/passwd",
-    "/static_content/../service.py",
-    "/static_content/%2e%2e/%2e%2e/service.py",
-    "/static_content/",
-    "/schema.json",
-    "/healthz",
-    "/metrics",
-    "/docs.json",
-    "/readyz",
-    "/livez",
-    "*",
-    "http://other/v1/predict",
-    "/" + "a" * 9_000,
-    "/%",
-    "/%zz",
-    "/\xff\xfe",
-    "/?" + "q=1&" * 500,
-    "/v1/predict#x",
-    "/v2/models//infer",
-    "/v2/models/%00/infer",
-    "/v2/models/a%2fb/infer",
-    "no-slash",
-    "/v1/predict\t",
-    "/{path}",
-]
-
-
 class Hostile:
     """Makes messages, of valid requests and by a source of chance."""
 
-    def __init__(self, chance: random.Random, requests: list[Request], calls: dict[str, list[bytes]]) -> None:
-        self.chance, self.requests, self.calls = chance, requests, calls
-        self.methods = sorted(calls)
+    def __init__(self, chance: random.Random, requests: list[Request]) -> None:
+        self.chance, self.requests = chance, requests
 
-    def http(self) -> Sent:
+    def message(self) -> Sent:
         """A message for an HTTP connection."""
         chance = self.chance
         request = chance.choice(self.requests)
@@ -187,141 +58,8 @@ class Hostile:
             more = [self._plain(chance.choice(self.requests)) for _ in range(chance.randint(1, 30))]
             sent = replace(sent, data=b"".join(more) + sent.data, framed=sent.framed and sent.framed + len(more))
         if chance.random() < 0.06:
-            sent = Sent(self.noisy(sent.data), framed=0)
+            sent = Sent(noisy(self.chance, sent.data), framed=0)
         return replace(sent, act=chance.choices(ACTS, (80, 6, 5, 4, 4, 0.3))[0])
-
-    def call(self) -> Called:
-        """A gRPC call."""
-        chance = self.chance
-        method = chance.choice(self.methods)
-        body = chance.choice(self.calls[method])
-        kind = chance.random()
-        if kind < 0.1:
-            body = chance.choice(self.calls[chance.choice(self.methods)])
-        elif kind < 0.45:
-            body = self.noisy(body)
-        elif kind < 0.6:
-            body = self.wire(body)
-        elif kind < 0.65:
-            body = chance.randbytes(chance.choice((1, 10, 1_000, 100_000)))
-        elif kind < 0.655:
-            body = bytes(1_200_000)
-        if chance.random() < 0.03:
-            method = chance.choice(
-                (method + "x", "/" + "a" * 3_000, "/no.Service/Method", method.replace("/", "//"), "/")
-            )
-        metadata: list[tuple[str, str | bytes]] = []
-        while chance.random() < 0.2:
-            name = chance.choice(
-                (
-                    "x-request-id",
-                    "traceparent",
-                    "x-api-key",
-                    "authorization",
-                    "x-bin",
-                    "grpc-previous-rpc-attempts",
-                    "holdfast-problem-bin",
-                )
-            )
-            value = "".join(chr(chance.randint(32, 126)) for _ in range(chance.choice((0, 5, 200, 3_000))))
-            metadata.append((name, value.encode() if name.endswith("-bin") else value))
-        timeout = chance.choice((1e-6, 1e-4, 1e-3, 0.01)) if chance.random() < 0.04 else 20.0
-        return Called(
-            method, body, tuple(metadata), timeout, chance.random() * 0.01 if chance.random() < 0.04 else None
-        )
-
-    def http2(self) -> bytes:
-        """Bytes for the gRPC port: a well-formed call of which something is wrong, or a flood of one kind of frame."""
-        chance, method = self.chance, self.chance.choice(self.methods)
-        body = chance.choice(self.calls[method])
-        size = len(body) if chance.random() < 0.5 else chance.choice((0, 1, len(body) + 1, 2**31, 2**32 - 1))
-        message = struct.pack(">BI", chance.choice((0, 0, 1, 255)), size) + body
-        head = frame(
-            1,
-            4,
-            1,
-            hpack(
-                (":method", "POST"),
-                (":scheme", "http"),
-                (":path", method),
-                (":authority", "x"),
-                ("te", "trailers"),
-                ("content-type", "application/grpc"),
-            ),
-        )
-        frames = [frame(4, 0, 0, b""), head, frame(0, 1, 1, message)]
-        kind = chance.randint(0, 6)
-        if kind == 0:
-            frames.insert(
-                chance.randint(0, 3),
-                frame(
-                    chance.randint(0, 255),
-                    chance.randint(0, 255),
-                    chance.choice((0, 1, 2, 3)),
-                    chance.randbytes(chance.randint(0, 50)),
-                ),
-            )
-        elif kind == 1:
-            frames += [frame(6, 0, 0, bytes(8))] * 500
-        elif kind == 2:
-            frames += [frame(4, 0, 0, struct.pack(">HI", 4, chance.randint(0, 2**32 - 1)))] * 100
-        elif kind == 3:
-            frames[1:2] = [frame(1, 0, 1, hpack((":method", "POST")))] + [
-                frame(9, 0, 1, hpack(("x" * 50, "y" * 100)))
-            ] * 300
-        elif kind == 4:
-            frames = [
-                frames[0],
-                *(
-                    part
-                    for n in range(1, 400, 2)
-                    for part in (head[:5] + struct.pack(">I", n) + head[9:], frame(3, 0, n, struct.pack(">I", 8)))
-                ),
-            ]
-        elif kind == 5:
-            frames.append(frame(8, 0, chance.choice((0, 1)), struct.pack(">I", chance.choice((0, 2**31 - 1)))))
-        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"".join(frames)
-        return self.noisy(data) if chance.random() < 0.3 else data
-
-    def noisy(self, data: bytes) -> bytes:
-        """Bytes turned, cut out, cut off, repeated or put in."""
-        chance, changed = self.chance, bytearray(data)
-        for _ in range(chance.choice((1, 1, 2, 5))):
-            at = chance.randint(0, len(changed))
-            kind = chance.randint(0, 4)
-            if kind == 0 and at < len(changed):
-                changed[at] ^= 1 << chance.randint(0, 7)
-            elif kind == 1:
-                del changed[at:]
-            elif kind == 2:
-                del changed[at : at + chance.randint(1, 20)]
-            elif kind == 3:
-                changed[at:at] = chance.choice(
-                    (b"\xff\xfe", b"\0", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", chance.randbytes(5))
-                )
-            else:
-                changed[at:at] = changed[max(0, at - 30) : at] * chance.randint(1, 20)
-        return bytes(changed)
-
-    def wire(self, body: bytes) -> bytes:
-        """Protobuf's wire format with a field that lies, behind a message."""
-        chance = self.chance
-        number, kind = chance.choice((1, 2, 3, 5, 7, 15, 536_870_911)), chance.randint(0, 7)
-        tag = varint(number << 3 | kind)
-        payload = chance.choice(
-            (
-                b"",
-                varint(2**63),
-                varint(2**31),
-                b"\xff" * 11,
-                chance.randbytes(8),
-                varint(5) + b"abcde",
-                varint(2**62) + b"x",
-                varint(4) + b"\xff\xff\xff\xff",
-            )
-        )
-        nested = b"".join(varint(number << 3 | 3) for _ in range(chance.choice((0, 0, 0, 99, 5_000))))
-        return body + nested + tag + payload
 
     def _changed(self, request: Request) -> Request:
         chance = self.chance
@@ -334,13 +72,13 @@ class Hostile:
             return replace(request, method=chance.choice(METHODS))
         if kind < 0.94:
             return replace(request, path=chance.choice(PATHS))
-        return replace(request, body=self.noisy(request.body))
+        return replace(request, body=noisy(self.chance, request.body))
 
     def _body(self, body: bytes) -> bytes:
         chance = self.chance
         kind = chance.random()
         if kind < 0.2:
-            return self.noisy(body)
+            return noisy(self.chance, body)
         if kind < 0.23:
             return chance.choice(
                 (
@@ -408,7 +146,7 @@ class Hostile:
         try:
             told = json.loads(body)
         except (ValueError, RecursionError):  # it has been changed before
-            return self.noisy(body)
+            return noisy(self.chance, body)
         mark = "\ue000here"
         places = list(_places(told))
         if not places:
@@ -519,7 +257,7 @@ class Hostile:
                 body, sure = (
                     chance.choice(
                         (
-                            self.noisy(body),
+                            noisy(self.chance, body),
                             body[:-2],
                             b"ffffffffffffffff\r\nx",
                             b"-1\r\n",
@@ -574,24 +312,3 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(node[at])
     if isinstance(node, list):
         yield node, None
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
-
-
-def hpack(*headers: tuple[str, str]) -> bytes:
-    """Headers as literals without Huffman's code (RFC 7541, section 6.2.2); none is longer than 126."""
-    return b"".join(
-        b"\0" + bytes((len(n),)) + n.encode() + bytes((min(126, len(v)),)) + v[:126].encode() for n, v in headers
-    )
-
-
-def varint(number: int) -> bytes:
-    """Protobuf's variable-length integer."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from benchmarks.hostile import frame
+from benchmarks.hostile_calls import frame
 from cli.workspace import Workspace
 from tests.serving.test_rpc import Client, Served, made, served
 
