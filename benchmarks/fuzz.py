@@ -1,9 +1,9 @@
 """`python -m benchmarks.fuzz`: a hundred thousand hostile messages to a real server, over HTTP, gRPC and below both.
 
 benchmarks/hostile.py and hostile_calls.py make them of valid requests of every route of /docs.json, of the Open
-Inference Protocol, and of every method that reflection tells of. None may be answered with 5xx, INTERNAL, UNKNOWN or UNAVAILABLE,
-every well-framed one is answered, no traceback is in the log, the processes and their memory stay the same, probes are
-answered all the while, and what was answered before is answered after, to the bit.
+Inference Protocol, and of every method that reflection tells of. None may be answered with 5xx, INTERNAL, UNKNOWN or
+UNAVAILABLE, every well-framed one is answered, no traceback is in the log, the processes and their memory stay the
+same, probes are answered all the while, and what was answered before is answered after, to the bit.
 """
 
 from __future__ import annotations
