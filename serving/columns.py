@@ -16,6 +16,7 @@ import numpy as np
 from features.contract import INTEGERS, SAFE_INTEGER, Column
 from serving.datatypes import SIZES, SOURCES, Tensor, optional
 from serving.quick import CONTROL
+from serving.rows import FEW, Values
 
 Array = np.ndarray[Any, Any]
 CODES = {"FP64": "d", "INT64": "q", "BOOL": "?"}
@@ -33,12 +34,13 @@ class Group:
         self._whole = [place for place, field in enumerate(fields) if declared == "FP64" and field.kind != "number"]
         self._open = all(field.kind == "number" and field.low is field.high is None for field in fields)
         self._blank = any(field.blank is not None for field in fields)
+        self._plain = not self._whole and not self._blank
         low, high = zip(*map(_bounds, fields), strict=True)
         dtype = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.uint8}[declared]
         self._low, self._high = (np.array(bound, dtype=dtype)[:, None] for bound in (low, high))
 
-    def columns(self, named: Mapping[str, Tensor], n: int) -> list[Array]:
-        """A column per field, as `features.contract.array` makes it.
+    def columns(self, named: Mapping[str, Tensor], n: int) -> Sequence[Values]:
+        """A column per field, as `features.contract.array` makes it; of a few rows, plain values.
 
         Raises:
             ValueError, OverflowError, TypeError: if any value is not as the contract wants it.
@@ -54,7 +56,9 @@ class Group:
                 raise ValueError("a number is not whole")
             cells[self._whole] = whole + 0.0  # no whole number is -0.0
         if self.declared == "BOOL":
-            return list(cells.view(np.bool_))
+            cells = cells.view(np.bool_)
+        if n < FEW and self._plain:
+            return [[None if value != value else value for value in one] for one in cells.tolist()]
         if not self._blank:
             return list(cells)
         return [_filled(field, column) for field, column in zip(self.fields, cells, strict=True)]

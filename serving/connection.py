@@ -64,14 +64,15 @@ class Connection(HttpToolsProtocol):
 
     Attributes:
         since: when its last request began, or it itself, by the loop's clock. head: whether half a head is there, and
-        `more` how many bytes of it came after the first ones.
+        `more` how many bytes of it came after the first ones. left: bytes of its body that are still to come, where the
+        head says how many it has.
     """
 
     limits: ClassVar[Limits]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.since, self.head, self.more = self.loop.time(), False, 0
+        self.since, self.head, self.more, self.left = self.loop.time(), False, 0, 0
         self._untaken = (0, 0.0)
 
     @property
@@ -91,9 +92,11 @@ class Connection(HttpToolsProtocol):
         if len(data) <= HEAD_BYTES:
             self._feed(data)
             return
-        for start in range(0, len(data), HEAD_BYTES):
-            if not self.transport.is_closing():
-                self._feed(data[start : start + HEAD_BYTES])
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            end = at + max(HEAD_BYTES, self.left)  # the rest of a body is no head, and goes in one piece
+            self._feed(data[at:end])
+            at = end
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -103,8 +106,15 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self.head = False
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        self.left = int(length) if length.isdigit() and len(length) < 16 else 0
         super().on_headers_complete()
         self.headers = []  # trailers are no headers: whoever checks those before us has not seen them
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body."""
+        self.left -= len(body)
+        super().on_body(body)
 
     def close(self, reason: str) -> None:
         """Close it, and drop what the client does not take."""

@@ -15,13 +15,10 @@ from serving.call import Call
 from serving.parts import Part
 from serving.privacy import Privacy
 from serving.recorder import Recorder
-from serving.rows import Rows
+from serving.rows import FEW, Rows
 from serving.schema import Schema
 from settings import Settings
 from usecases import UseCase
-
-FEW = 8
-"""Rows fewer than which are recorded as values: naming the arrays would take longer."""
 
 
 class Recording:

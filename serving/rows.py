@@ -15,6 +15,9 @@ Values = list[Any] | np.ndarray[Any, Any]
 """A column: plain values, None where one is missing; or the array `features.contract.array` makes of them, unless it is
 text."""
 
+FEW = 8
+"""Rows of fewer than this are quicker as lists: an array by array would cost more than value by value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
