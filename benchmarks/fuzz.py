@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import socket
 import struct
 import sys
@@ -386,9 +387,10 @@ def fuzz(server: Server, log: Path, messages: int, seed: int) -> dict[str, Any]:
     asyncio.run(run.run(messages - int(messages * WARM)))
     end = process.memory()
     text = log.read_text(errors="replace")
+    failed = [text[max(0, found.start() - 500) : found.start() + 3_000] for found in re.finditer("Traceback", text)]
     holds = {
         "no answer that says the server failed, and none left out": not run.book.wrong,
-        "no traceback in the log": "Traceback" not in text,
+        "no traceback in the log": not failed,
         "the same processes": process.tree() == tree,
         f"memory within {GROWTH:g}x + {SLACK:g} MiB": end <= GROWTH * warm + SLACK,
         "the same answers after as before": answers(server, asked) == before,
@@ -400,6 +402,7 @@ def fuzz(server: Server, log: Path, messages: int, seed: int) -> dict[str, Any]:
         "probes": run.book.probes,
         "memory": {"warm": warm, "end": end},
         "wrong": run.book.wrong,
+        "tracebacks": failed[:3],
         "log_mb": len(text) / 1e6,
         "holds": holds,
     }
@@ -422,7 +425,7 @@ def main() -> None:
         log = Path(directory) / "log"
         with serve({**own, **LIMITS, "HOLDFAST_USECASE": given.usecase}, log=log) as server:
             found = fuzz(server, log, given.messages, given.seed)
-    for part in ("http", "grpc", "memory", "wrong", "holds"):
+    for part in ("http", "grpc", "memory", "wrong", "tracebacks", "holds"):
         out.say(f"{part}: {json.dumps(found[part], indent=1)}")
     out.result(found)
     sys.exit(0 if all(found["holds"].values()) else 1)
