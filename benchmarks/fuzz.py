@@ -48,6 +48,10 @@ GROWTH, SLACK = 1.10, 20.0
 PATIENCE, GLANCE = 15.0, 0.03
 """Seconds that an answer may take; and that one is waited for where nobody knows whether there will be one."""
 LIMITS = {"HOLDFAST_MAX_HEAD_MS": "1000", "HOLDFAST_MAX_BODY_MS": "1000"}
+GONE = re.compile(
+    r'Traceback \(most recent call last\):\n(?:  File "src/python/grpcio/.*\n)+grpc\._cython\.cygrpc\.ExecuteBatchError: .*\n'
+)
+"""What grpcio itself prints, past every logger, when it tells a client of an error that has left meanwhile; counted."""
 WRONG = ("INTERNAL", "UNKNOWN", "UNAVAILABLE")
 
 
@@ -387,6 +391,7 @@ def fuzz(server: Server, log: Path, messages: int, seed: int) -> dict[str, Any]:
     asyncio.run(run.run(messages - int(messages * WARM)))
     end = process.memory()
     text = log.read_text(errors="replace")
+    text, gone = GONE.subn("", text)
     failed = [text[max(0, found.start() - 500) : found.start() + 3_000] for found in re.finditer("Traceback", text)]
     holds = {
         "no answer that says the server failed, and none left out": not run.book.wrong,
@@ -403,6 +408,7 @@ def fuzz(server: Server, log: Path, messages: int, seed: int) -> dict[str, Any]:
         "memory": {"warm": warm, "end": end},
         "wrong": run.book.wrong,
         "tracebacks": failed[:3],
+        "told_by_grpc": gone,
         "log_mb": len(text) / 1e6,
         "holds": holds,
     }
