@@ -49,7 +49,8 @@ PATIENCE, GLANCE = 15.0, 0.03
 """Seconds that an answer may take; and that one is waited for where nobody knows whether there will be one."""
 LIMITS = {"HOLDFAST_MAX_HEAD_MS": "1000", "HOLDFAST_MAX_BODY_MS": "1000"}
 GONE = re.compile(
-    r'Traceback \(most recent call last\):\n(?:  File "src/python/grpcio/.*\n)+grpc\._cython\.cygrpc\.ExecuteBatchError: .*\n'
+    r'Traceback \(most recent call last\):\n(?:  File "src/python/grpcio/.*\n)+'
+    r"grpc\._cython\.cygrpc\.ExecuteBatchError: .*\n"
 )
 """What grpcio itself prints, past every logger, when it tells a client of an error that has left meanwhile; counted."""
 WRONG = ("INTERNAL", "UNKNOWN", "UNAVAILABLE")
