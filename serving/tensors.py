@@ -21,8 +21,8 @@ from contextlib import suppress
 from typing import Any
 
 from features.contract import TEXT, Column
-from serving.columns import CODES, Group, checked, text
-from serving.datatypes import LONG, SIZES, Tensor, accepted, datatype, elements, exact, flag, optional, strings
+from serving.columns import CODES, Group, text
+from serving.datatypes import LONG, SIZES, Tensor, accepted, datatype, elements, exact, flag, names, optional, strings
 from serving.decode import Decoder
 from serving.errors import NotAccepted, TooLarge
 from serving.rows import Rows
@@ -58,7 +58,7 @@ class Tensors:
 
     def _quick(self, named: Mapping[str, Tensor], n: int) -> Rows:
         """Raises ValueError or the like if anything is wrong, or is not looked for here."""
-        keys = checked(strings(named[self.key], n))
+        keys = names(named[self.key], n)
         columns: dict[str, Any] = {}
         for group in self._groups:
             columns.update(zip(group.names, group.columns(named, n), strict=True))
