@@ -31,6 +31,7 @@ PINNED = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # exp and log have other bits with AVX-512
     "OMP_WAIT_POLICY": "passive",  # OpenMP's threads would spin where a container has fewer processors than it sees
     "BENTOML_DO_NOT_TRACK": "True",  # no usage reports
+    "GRPC_VERBOSITY": "NONE",  # gRPC's core tells of each handshake and header that is wrong: clients could fill a disk
 }
 """What must stand in the environment before numpy, XGBoost or BentoML is imported; a value already set stays."""
 

@@ -81,7 +81,8 @@ def list_command(
         for one in found
     ]
     header = ["answered at", "prediction", workspace.usecase.key, "probability", "decision", "model", "", ""]
-    out.say(table(rows, header) if rows else f"{workspace.usecase.name}: nothing was answered yet")
+    none = "nothing was answered yet" if key is None else f"no answer to {workspace.usecase.key} {key!r} is in the log"
+    out.say(table(rows, header) if rows else f"{workspace.usecase.name}: {none}")
     out.result({"predictions": [document(one) for one in found]})
 
 

@@ -79,7 +79,7 @@ def serve(
     """Run `bentoml serve TARGET` while the block runs.
 
     Args:
-        environ: added to this process's environment; a value "" removes. log: where its words go; None is stderr.
+        environ: added to this process's environment; a value "" removes. log: what its words are added to, else stderr.
         port: of HTTP; gRPC and the metrics then have the two behind it. None: three that are free.
         ready: wait until /readyz answers 200; else only until it answers.
 
@@ -103,7 +103,7 @@ def serve(
     for name in [n for n in merged if n in _PATHS or _FILE.fullmatch(n)]:
         if merged[name]:  # the server runs in the repository, the user maybe elsewhere
             merged[name] = str(Path(merged[name]).absolute())
-    sink: IO[bytes] | int = log.open("wb") if log else sys.stderr.fileno()
+    sink: IO[bytes] | int = log.open("ab") if log else sys.stderr.fileno()
     process = subprocess.Popen(  # noqa: S603  # our own command
         command, cwd=ROOT, env={k: v for k, v in merged.items() if v}, stdout=sink, stderr=subprocess.STDOUT
     )

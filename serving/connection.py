@@ -64,8 +64,8 @@ class Connection(HttpToolsProtocol):
 
     Attributes:
         since: when its last request began, or it itself, by the loop's clock. head: whether half a head is there, and
-        `more` how many bytes of it came after the first ones. left: bytes of its body that are still to come, where the
-        head says how many it has.
+        `more` how many bytes of it, not counting what began behind another request's end. left: bytes of its body that
+        are still to come, where the head says how many it has.
     """
 
     limits: ClassVar[Limits]
@@ -142,7 +142,8 @@ class Connection(HttpToolsProtocol):
             self.close("slow")  # what nobody asked for goes on coming
 
     def _feed(self, data: bytes) -> None:
-        half, size = self.head, len(data)
+        before, size = self.cycle, len(data)
+        alone = self.head or before is None or not before.more_body  # or else a body's end is in it too
         while data:
             try:
                 self.parser.feed_data(data)
@@ -152,7 +153,7 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse("malformed", 400, "Bad Request")
                 return
-        if half and self.head:
+        if self.head and alone and self.cycle is before:
             self.more += size
             if self.more > HEAD_BYTES:
                 self._refuse("head", 431, "Request Header Fields Too Large")

@@ -35,9 +35,9 @@ from serving.keys import Keys
 from serving.logs import Access
 from serving.pages import Pages
 from serving.patience import Left, Patience
-from serving.routing import PROBLEM, Answer, Asked, Route, Routes
+from serving.routing import JSON, PROBLEM, Answer, Asked, Route, Routes
 from serving.v1 import V1
-from serving.v2 import V2
+from serving.v2 import V2, told
 from settings import Settings
 
 log = logging.getLogger("holdfast.serving")
@@ -104,7 +104,7 @@ class Front:
             problem = Failed("the service failed; its log says why, under this request's id")
         if problem is not None:
             outcome, status = problem.outcome(), problem.status
-            answer = _refusal(problem, call, route)
+            answer = _refusal(problem, call, route, path)
         try:
             await send({"type": "http.response.start", "status": status, "headers": self._headers(answer, call)})
             await send({"type": "http.response.body", "body": answer.body})
@@ -117,7 +117,8 @@ class Front:
         if self.keys.on and not (route is not None and route.open):
             asked.call.client = self.keys.demand(asked.headers)
         if route is None:
-            raise NotFound(f"there is no {scope['path'][:200]}; /docs.json lists what there is")
+            where = "docs/protocol.md" if scope["path"].startswith("/v2/") else "/docs.json"
+            raise NotFound(f"there is no {scope['path'][:200]}; {where} lists what there is")
         method, call, given = route.method, asked.call, asked.headers
         if scope["method"] != method and not (method == "GET" and scope["method"] == "HEAD"):
             raise WrongMethod(f"{call.route} takes {method}, not {scope['method']}")
@@ -204,7 +205,7 @@ class Front:
             size += len(parts[-1])
 
 
-def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
+def _refusal(error: RequestError, call: Call, route: Route | None, path: str) -> Answer:
     """The problem as an answer."""
     body, media = error.body(call.request_id), PROBLEM
     headers = []
@@ -218,6 +219,8 @@ def _refusal(error: RequestError, call: Call, route: Route | None) -> Answer:
         body, media = route.problem(body), route.problem_media
         if isinstance(error, WrongMethod):
             headers.append((b"allow", route.method.encode()))
+    elif path.startswith("/v2/"):
+        body, media = told(body), JSON
     return Answer(encode(body), error.outcome(), media, tuple(headers))
 
 

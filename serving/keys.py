@@ -59,7 +59,7 @@ class Keys:
         if scheme.lower() == b"bearer":
             given.append(token.strip())
         if b"x-api-key" in headers:
-            given.append(headers[b"x-api-key"])
+            given.append(headers[b"x-api-key"].strip())
         for key in given:
             digest = sha256(key).digest()
             for own, known in self._digests:
@@ -98,7 +98,7 @@ class Keys:
         else:
             if found != self._digests or self._trouble:
                 names = ", ".join(sorted({name for name, _ in found}))
-                log.info("API keys: %s was read again: %d keys of %s", self._file, len(found), names)
+                log.info("API keys: %s was read again; there are keys of %s", self._file, names)
             self._digests, self._trouble = found, ""
             metrics.KEYS_STALE.set(0)
 
@@ -116,6 +116,7 @@ def read(text: str) -> list[tuple[str, bytes]]:
         SettingsError: as `Keys` says, or if there is none.
     """
     found: list[tuple[str, bytes]] = []
+    text = text.removeprefix("\ufeff")  # some editors begin a file so
     for number, line in enumerate(text.splitlines(), 1):
         for part in () if line.lstrip().startswith("#") else line.split(","):
             if part.strip():

@@ -85,12 +85,12 @@ for _name in SOURCES:
 _TYPED, _UNTYPED = msgspec.json.Decoder(_request(_ANY)), _request(_Loose)
 
 
-def _told(problem: dict[str, Any]) -> dict[str, Any]:
+def told(problem: dict[str, Any]) -> dict[str, Any]:
     """A problem with the protocol's own word for what went wrong."""
     return {**problem, "error": problem["detail"]}
 
 
-_PROBLEMS: dict[str, Any] = {"problem": _told, "problem_media": JSON}
+_PROBLEMS: dict[str, Any] = {"problem": told, "problem_media": JSON}
 
 
 class V2:

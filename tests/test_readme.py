@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
+import usecases
 from cli.main import app
 from cli.workspace import ROOT
+from serving.decode import Decoder
+from serving.schema import Schema
 from settings import PREFIX, Settings
 
 TEXT = (ROOT / "README.md").read_text()
@@ -46,6 +49,14 @@ def test_the_worked_example_runs_as_pasted(tmp_path: Path) -> None:
     assert "0 differing bits" in done.stdout
     assert '"member_id": "m0"' in done.stdout
     assert '"attributes": {"plan": "' in done.stdout
+
+
+def test_requests_of_the_worked_example_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "gym.py").write_text(next(block for block in blocks("python") if "USECASE = " in block))
+    decoder = Decoder(Schema(usecases.load("gym", tmp_path)), max_rows=10)
+    one, rows, columns = (line.encode() for line in blocks("json")[0].splitlines())
+    assert decoder.one(one).keys == ["m1"]
+    assert decoder.many(rows) == decoder.many(columns)
 
 
 def test_the_runner_reads_as_it_is_shown() -> None:

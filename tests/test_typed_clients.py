@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -45,8 +46,13 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     environ = {**os.environ, "PATH": f"{NODE / 'bin'}:{os.environ['PATH']}"}
     command = [str(NODE / "bin" / "node"), str(npm), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    npx = f"{NODE / 'bin' / 'node'} {npm}"
+    prepared = re.search(r"^(npm init .*)$", SECTIONS["TypeScript, over HTTP"], re.MULTILINE)
+    assert prepared is not None
+    for words in (command, ["bash", "-ec", prepared[1].replace("npm ", f"{npx} ")]):
+        done = subprocess.run(words, cwd=directory, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert json.loads((directory / "package.json").read_text())["type"] == "module"
     return directory
 
 
@@ -74,7 +80,8 @@ def run(script: str, directory: Path, path: Path, code: int = 0) -> subprocess.C
 
 def without_installing(script: str) -> str:
     """The lines that do not install: what they would is there already, by its lock; so is the document, by its key."""
-    return "\n".join(line for line in script.splitlines() if not line.startswith(("npm install", "pip install")))
+    there = ("npm init", "npm install", "pip install")
+    return "\n".join(line for line in script.splitlines() if not line.startswith(there))
 
 
 def document(server: Server, directory: Path) -> str:

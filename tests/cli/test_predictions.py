@@ -261,6 +261,10 @@ def test_what_a_user_can_mend_is_one_line(
 
 def test_a_log_without_answers_says_so(homes: dict[str, str], tmp_path: Path) -> None:
     assert "cdnow: nothing was answered yet" in holdfast("predictions", "list", environ=homes).stdout
+    assert (
+        "no answer to customer_id '7' is in the log"
+        in holdfast("predictions", "list", "--key", "7", environ=homes).stdout
+    )
     assert "cdnow: no outcome was told yet" in holdfast("predictions", "outcomes", environ=homes).stdout
     path = tmp_path / "none.parquet"
     for more in ([], ["--outcomes"]):

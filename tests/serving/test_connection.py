@@ -154,6 +154,12 @@ def test_a_head_without_end_is_refused(parts: int, server: Server) -> None:
     assert closed(server, "head") == before + 1
 
 
+@pytest.mark.parametrize("size", [66_000, 75_000, 97_000])
+def test_a_header_beyond_64_kb_is_refused(size: int, server: Server) -> None:
+    told = answers(server, LIVE, b"x-more: " + b"y" * size + b"\r\n", b"connection: close\r\n\r\n")
+    assert told[9:12] in (b"431", b"")
+
+
 def test_a_head_of_30_kb_is_read(server: Server) -> None:
     line = b"x-more: " + b"y" * 1_000 + b"\r\n"
     assert answers(server, LIVE, *[line] * 29, b"connection: close\r\n\r\n", whole=True)[9:12] == b"200"

@@ -35,7 +35,7 @@ def asks(found: Keys, key: str) -> str:
 
 def test_lines_commas_comments_and_digests() -> None:
     hashed = sha256(TWO.encode()).hexdigest()
-    text = f"\n# who\n  team.a = {ONE}  \n\nteam-b=sha256:{hashed.upper()}, team_c={ONE}{TWO}\n"
+    text = f"\ufeff\n# who\n  team.a = {ONE}  \n\nteam-b=sha256:{hashed.upper()}, team_c={ONE}{TWO}\n"
     found = dict(read(text))
     assert list(found) == ["team.a", "team-b", "team_c"]
     assert found["team-b"].hex() == hashed
@@ -132,8 +132,8 @@ def test_a_file_is_read_again_when_it_is_another_one(tmp_path: Path, caplog: pyt
         found.look()
         assert (asks(found, ONE), asks(found, TWO)) == ("", "b")
     assert [record.getMessage() for record in caplog.records] == [
-        f"API keys: {path} was read again: 2 keys of a, b",
-        f"API keys: {path} was read again: 1 keys of b",
+        f"API keys: {path} was read again; there are keys of a, b",
+        f"API keys: {path} was read again; there are keys of b",
     ]
 
 

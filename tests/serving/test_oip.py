@@ -282,6 +282,13 @@ def test_there_is_one_model_of_one_version(path: str, http: httpx.Client) -> Non
     assert "here is 'kinds', version '20" in answer.json()["error"]
 
 
+def test_what_the_protocol_has_and_this_server_has_not_is_told_in_its_words(http: httpx.Client) -> None:
+    answer = http.get("/v2/repository/index")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["error"].startswith("there is no /v2/repository/index;")
+
+
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata"])
 def test_nor_is_there_another_over_grpc(method: str, call: Callable[..., Any]) -> None:
     for fields in ({"name": "other"}, {"name": "kinds", "version": "1"}):

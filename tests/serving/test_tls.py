@@ -95,6 +95,7 @@ def test_http_and_grpc_speak_tls_and_nothing_else(secure: Secure) -> None:
         assert channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")(b"", timeout=20)
     with grpc.insecure_channel(secure.server.grpc) as channel, pytest.raises(grpc.RpcError):
         health_pb2_grpc.HealthStub(channel).Check(probe, timeout=5)
+    assert "andshake" not in (secure.cert.parent / "serve.log").read_text()  # one line for each would fill a disk
 
 
 def test_only_ciphers_with_forward_secrecy_are_spoken(secure: Secure) -> None:
