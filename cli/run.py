@@ -59,7 +59,9 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         key = "" if workspace.settings.api_keys is None else ' -H "authorization: Bearer $KEY"'
         out.say(f"\ncurl -s {url}/v1/predict{key} -H 'content-type: application/json' \\\n  -d {shlex.quote(body)}\n")
         answer = None
-        if not key:  # which only digests may be known of
+        if key:  # only its digest may be known here
+            out.say("not asked here: KEY is yours to give, one of HOLDFAST_API_KEYS")
+        else:
             answer = client.post("/v1/predict", content=body, headers={"content-type": "application/json"}).json()
             out.say(json.dumps(answer, indent=2))
         if stay:
