@@ -57,7 +57,10 @@ class Group:
         if self.declared == "BOOL":
             cells = cells.view(np.bool_)
         if n < FEW and self._plain:
-            return [[None if value != value else value for value in one] for one in cells.tolist()]
+            values: list[list[Any]] = cells.tolist()
+            if self._any_missing:
+                return [[None if value != value else value for value in one] for one in values]
+            return values
         if not self._blank:
             return list(cells)
         return [_filled(field, column) for field, column in zip(self.fields, cells, strict=True)]

@@ -5,7 +5,7 @@ The model is the use case, its version what stands behind the ":" of the artefac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -18,7 +18,8 @@ from serving.call import Call
 from serving.core import Core
 from serving.datatypes import datatype, optional
 from serving.errors import Failed, NotAccepted, NotFound
-from serving.parts import Scored
+from serving.parts import Batch, Part, Scored
+from serving.rows import Rows
 from serving.tensors import Tensors
 
 Parameter = str | bool | float
@@ -135,18 +136,19 @@ class Inference:
         rule = loaded.scorer.decision
         cells: dict[str, np.ndarray[Any, Any] | list[str]] = {}
         if "probability" in names:
-            cells["probability"] = _whole([p.batch.scores.probability[p.start : p.stop] for _, p in parts])
+            cells["probability"] = _whole(parts, lambda batch: batch.scores.probability)
         if "decision" in names:
             words = (rule.negative, rule.positive)
-            positive = _whole([p.batch.scores.positive[p.start : p.stop] for _, p in parts])
+            positive = _whole(parts, lambda batch: batch.scores.positive)
             cells["decision"] = list(map(words.__getitem__, positive.tolist()))
         if "known" in names:
-            cells["known"] = _whole([p.batch.found.known[p.start : p.stop] for _, p in parts])
+            cells["known"] = _whole(parts, lambda batch: batch.found.known)
         if self.core.usecase.key in names:
             cells[self.core.usecase.key] = [key for rows, _ in parts for key in rows.keys]
         if "prediction_id" in names:
             cells["prediction_id"] = [f"{call.id}-{place}" for rows, _ in parts for place in rows.places or ()]
-        oldest = min(int(p.batch.found.as_of[p.start : p.stop].min()) for _, p in parts)
+        as_of = _whole(parts, lambda batch: batch.found.as_of)
+        oldest = int(as_of[0] if len(as_of) == 1 else as_of.min())
         parameters: dict[str, Parameter] = {
             "threshold": rule.threshold,
             "fingerprint": loaded.manifest.fingerprint,
@@ -155,11 +157,15 @@ class Inference:
             "prediction_id": call.id,
         }
         outputs = [Output(name, self.outputs[name][0], cells[name]) for name in names]
-        return Inferred(sum(len(rows) for rows, _ in parts), outputs, parameters)
+        return Inferred(len(as_of), outputs, parameters)
 
 
-def _whole(parts: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _whole(parts: Sequence[tuple[Rows, Part]], array: Callable[[Batch], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Of all rows, what their batches have in that array."""
+    if len(parts) == 1:
+        part = parts[0][1]
+        return array(part.batch)[part.start : part.stop]
+    return np.concatenate([array(part.batch)[part.start : part.stop] for _, part in parts])
 
 
 def _counted(text: bytes) -> bytes:
