@@ -35,6 +35,7 @@ from serving.keys import Keys
 from serving.logs import Access
 from serving.pages import Pages
 from serving.patience import Left, Patience
+from serving.readiness import Readiness
 from serving.routing import JSON, PROBLEM, Answer, Asked, Route, Routes
 from serving.v1 import V1
 from serving.v2 import V2, told
@@ -65,7 +66,9 @@ class Front:
         self.core, self.settings, self.keys = core, settings, keys
         self.always, self.pages = headers(settings), headers(settings, PAGES)
         self.app = Headed(app, self.always)
-        self.routes = Routes([*V1(self._core).routes(), *V2(self._core).routes(), *Pages(self._core, openapi).routes()])
+        readiness = Readiness(self._core)
+        faces = (V1(self._core), V2(self._core, readiness), Pages(self._core, openapi, readiness))
+        self.routes = Routes(route for face in faces for route in face.routes())
         self.access = Access(settings.access_log)
         self.in_flight = metrics.IN_FLIGHT.labels("http")
         self._longest = settings.max_latency_ms / 1_000

@@ -5,7 +5,6 @@ Tensors are raw bytes for all inputs or typed contents for all; the outputs come
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from serving.errors import Malformed, NotAccepted, RequestError
 from serving.gathering import Gathering
 from serving.inference_messages import METHODS, SERVICE, classes, file
 from serving.oip import Inference, Inferred, Parameter
+from serving.readiness import Readiness
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -48,6 +48,7 @@ class Grpc:
         self._request = self._classes["ModelInferRequest"]
         self._response, self._output = self._classes["ModelInferResponse"], "ModelInferResponse.InferOutputTensor"
         self._gathering = Gathering(core.settings.max_batch_size)
+        self._readiness = Readiness(lambda: core)
 
     def methods(self) -> Mapping[str, Callable[[bytes, Call], Awaitable[tuple[bytes, str]]]]:
         """What it answers."""
@@ -127,7 +128,7 @@ class Grpc:
 
     async def _ready(self) -> bool:
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self.core.ready)
+            await self._readiness()
         except RequestError:
             return False
         return True

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from serving.core import Core
 from serving.openapi import PAGE
+from serving.readiness import Readiness
 from serving.routing import Answer, Asked, Route
 
 
@@ -23,11 +21,11 @@ class Pages:
         core: asks for it, and raises NotReady while the service starts. openapi: makes its document.
     """
 
-    def __init__(self, core: Callable[[], Core], openapi: Callable[[Core], dict[str, Any]]) -> None:
-        self.core, self.openapi = core, openapi
-        self.probes = CapacityLimiter(1)  # a thread of its own: requests that wait for the store do not hold it up
+    def __init__(
+        self, core: Callable[[], Core], openapi: Callable[[Core], dict[str, Any]], readiness: Readiness
+    ) -> None:
+        self.core, self.openapi, self.readiness = core, openapi, readiness
         self._document: bytes | None = None
-        self._look: asyncio.Future[dict[str, Any]] | None = None
 
     def routes(self) -> list[Route]:
         """What it answers."""
@@ -40,12 +38,8 @@ class Pages:
         ]
 
     async def ready(self, _: Asked) -> Answer:
-        """Whether predictions can be asked for. One look answers all who ask meanwhile: it takes no key to ask, and a
-        probe must not wait behind a thousand."""
-        if self._look is None:
-            self._look = asyncio.ensure_future(run_sync(self.core().ready, limiter=self.probes))
-            self._look.add_done_callback(self._seen)
-        return Answer(_json(await asyncio.shield(self._look)))
+        """Whether predictions can be asked for."""
+        return Answer(_json(await self.readiness()))
 
     async def live(self, _: Asked) -> Answer:
         """Whether the process lives."""
@@ -64,11 +58,6 @@ class Pages:
     async def page(self, _: Asked) -> Answer:
         """The document to look at."""
         return Answer(PAGE, media=b"text/html; charset=utf-8")
-
-    def _seen(self, look: asyncio.Future[dict[str, Any]]) -> None:
-        self._look = None
-        if not look.cancelled():
-            look.exception()  # is told to those who asked, if they are still there
 
 
 def _json(value: Any) -> bytes:

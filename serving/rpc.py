@@ -88,6 +88,7 @@ class Rpc:
         self.services: tuple[Service, ...] = (Typed(core), Grpc(core))
         self.port = core.settings.grpc_port if port is None else port
         self._health, self._access = standard.Health(), Access(core.settings.access_log)
+        self._routes = {f"/{service.name}/{name}" for service in self.services for name in service.methods()}
         self._server: Any = None
         self._probe: asyncio.Task[None] | None = None
 
@@ -155,8 +156,7 @@ class Rpc:
 
     def _refusing(self, method: str) -> Any:
         """A handler of any call to that method: it has no key, and nothing of it is read."""
-        ours = {f"/{service.name}/{name}" for service in self.services for name in service.methods()}
-        route = method if method in ours else metrics.OTHER
+        route = method if method in self._routes else metrics.OTHER
 
         async def demand(_: bytes, __: Call) -> tuple[bytes, str]:
             return b"", self.keys.demand({})

@@ -14,8 +14,6 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from msgspec import UNSET, UnsetType
 from pydantic_core import from_json
 
@@ -25,6 +23,7 @@ from serving.core import Core
 from serving.datatypes import SOURCES
 from serving.errors import Malformed, NotAccepted
 from serving.oip import Inference, Inferred
+from serving.readiness import Readiness
 from serving.routing import JSON, Answer, Asked, Route
 
 BINARY, LENGTH = b"application/octet-stream", b"inference-header-content-length"
@@ -96,9 +95,8 @@ _PROBLEMS: dict[str, Any] = {"problem": told, "problem_media": JSON}
 class V2:
     """Handlers over a core; `core` is asked for it, and raises NotReady while the service starts."""
 
-    def __init__(self, core: Callable[[], Core]) -> None:
-        self.core = core
-        self.probes = CapacityLimiter(1)
+    def __init__(self, core: Callable[[], Core], readiness: Readiness) -> None:
+        self.core, self.readiness = core, readiness
         self._inference: Inference | None = None
 
     def routes(self) -> list[Route]:
@@ -127,13 +125,13 @@ class V2:
 
     async def ready(self, _: Asked) -> Answer:
         """Whether predictions can be asked for."""
-        await run_sync(self.core().ready, limiter=self.probes)
+        await self.readiness()
         return Answer(b'{"ready":true}')
 
     async def model_ready(self, asked: Asked) -> Answer:
         """The same of the model, which is the only one."""
         self._named(asked)
-        await run_sync(self.core().ready, limiter=self.probes)
+        await self.readiness()
         return Answer(encode({"name": asked.path["model"], "ready": True}))
 
     async def metadata(self, asked: Asked) -> Answer:
