@@ -45,10 +45,10 @@ format: env ## ruff's formatter
 lock: env ## upgrade every lock, with hashes and without any index's address
 	@rm -f $(filter-out requirements/uv.txt,$(LOCKS:%=requirements/%.txt))
 	$(BIN)/uv pip compile $(LOCK) --group pyproject.toml:bootstrap -o requirements/uv.txt
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra jobs --extra spark --extra dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra jobs --extra s3 --extra spark --extra dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/serving.txt
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs -o requirements/jobs.txt
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs --extra spark -o requirements/spark.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs --extra s3 -o requirements/jobs.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs --extra s3 --extra spark -o requirements/spark.txt
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 bench: env ## ratios against baselines run in the same minute
