@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from cli import batch, contract, data, features, modelling, models, predictions
+from cli import batch, contract, data, features, modelling, predictions
 from cli.console import Json, Out, table
+from cli.models import models
 from settings import PREFIX, HoldfastError, Settings, redacted
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app.add_typer(data.data, name="data")
 app.add_typer(data.quarantine, name="quarantine")
 app.add_typer(contract.contract, name="contract")
 app.add_typer(features.features, name="features")
-app.add_typer(models.models, name="models")
+app.add_typer(models, name="models")
 app.add_typer(predictions.predictions, name="predictions")
 for command in (
     data.ingest,

@@ -1,4 +1,4 @@
-"""Commands over models: what there is, what is live, what was live, and the way back."""
+"""What there is: the stored models, one model, and what happened to them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cli.console import Json, Out, table
+from cli.console import Out, table
+from cli.models.app import AsJson, Name, Tag, models, usecase_of
 from cli.workspace import Workspace
-from model import gate, store
+from model import store
 from model.artefact import read_manifest
 from model.registry import CHAMPION
-
-models = typer.Typer(help="The model store and its journal.", no_args_is_help=True)
-
-AsJson = Annotated[bool, Json]
-Tag = Annotated[str, typer.Argument(help="NAME:VERSION or NAME@ALIAS.")]
-Name = Annotated[str | None, typer.Argument(help="The use case; default: HOLDFAST_USECASE.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, for the journal.")]
 
 
 @models.command("list")
@@ -49,7 +43,7 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
 @models.command("show")
 def show_command(tag: Tag, as_json: AsJson = False) -> None:
     """A model's card, and what its manifest says of its making."""
-    workspace = Workspace.open(_name(tag))
+    workspace = Workspace.open(usecase_of(tag))
     out, exact = Out(as_json), workspace.registry.resolve(tag)
     directory = store.path(exact)
     manifest = read_manifest(directory)
@@ -66,29 +60,6 @@ def show_command(tag: Tag, as_json: AsJson = False) -> None:
     }
     out.say(table([[name, value] for name, value in facts.items()], ["", ""]))
     out.result(manifest.model_dump())
-
-
-@models.command("promote")
-def promote_command(tag: Tag, why: Why = "", as_json: AsJson = False) -> None:
-    """Make a model the champion, if the gate lets it pass here."""
-    workspace = Workspace.open(_name(tag))
-    out, exact = Out(as_json), workspace.registry.resolve(tag)
-    proof = gate.load(store.path(exact), workspace.usecase.features).proof
-    entry = workspace.registry.promote(workspace.usecase.name, exact, why=why, proof=proof)
-    out.proved("promote", f"{exact} is {entry.usecase}@{entry.alias}, before: {entry.before or 'none'}; {proof}")
-    out.result(asdict(entry))
-
-
-@models.command("rollback")
-def rollback_command(usecase: Name = None, why: Why = "", as_json: AsJson = False) -> None:
-    """Make the champion before this one the champion again, if the gate lets it pass here."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
-    name = workspace.usecase.name
-    tag = workspace.registry.previous(name)
-    proof = gate.load(store.path(tag), workspace.usecase.features).proof
-    entry = workspace.registry.rollback(name, tag, why=why, proof=proof)
-    out.proved("rollback", f"{tag} is {name}@{entry.alias} again, before: {entry.before}; {proof}")
-    out.result(asdict(entry))
 
 
 @models.command("history")
@@ -110,7 +81,3 @@ def history_command(
     header = ["time", "action", "alias", "model", "before", "who", "pod", "why"]
     out.say(table(rows, header) if rows else f"{name}: nothing has happened yet")
     out.result({"entries": [asdict(entry) for entry in entries]})
-
-
-def _name(tag: str) -> str:
-    return tag.replace("@", ":").split(":")[0]
