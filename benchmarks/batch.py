@@ -83,7 +83,7 @@ class Given(ParquetStore):
 
     lookup: Lookup
 
-    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:  # noqa: ARG002  # the one answer it has
+    def aggregate(self, spine: Spine, *, cut: int | None = None, upto: int | None = None) -> Lookup:  # noqa: ARG002  # the one answer it has
         """The answer."""
         return self.lookup
 

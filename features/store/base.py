@@ -191,8 +191,13 @@ class EventStore(Protocol):
     def relevant(self, t: int, horizon: int) -> list[Batch]:
         """The batches with a part in an example at t: a row visible at t, or an event in [t, t + horizon)."""
 
-    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
-        """The feature set's one SQL text over this spine; `cut` hides every event at or after it."""
+    def aggregate(self, spine: Spine, *, cut: int | None = None, upto: int | None = None) -> Lookup:
+        """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events.
+
+        Args:
+            cut: hide every event at or after this time (microseconds): what a leakage check compares with.
+            upto: hide every batch after this number: what was answered when it was the last one.
+        """
 
     def transform(self, spine: Spine, function: Transform, *, records: bool) -> Arrays:
         """`function` over every row of the spine, in order: where the engine is, so next to the data.
@@ -207,8 +212,9 @@ class EventStore(Protocol):
     def span(self) -> tuple[int, int]:
         """Times of the first and the last event."""
 
-    def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
-        """The newest record of each spine row that was known at its t: one array per field of the record contract.
+    def records(self, spine: Spine, *, upto: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The newest record of each spine row that was known at its t: one array per field of the record contract;
+        `upto` hides later batches, as `aggregate` does.
 
         Raises:
             NoRecord: telling every row without one.

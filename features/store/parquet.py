@@ -149,6 +149,10 @@ class ParquetStore:
         """Whether a row is visible at t; None where only the rows tell. A record at t is, an event at t is not."""
         return self._extent(batch).visible(t + (batch.table == RECORDS), t)
 
+    @staticmethod
+    def _until(upto: int | None) -> Callable[[Batch], bool]:
+        return lambda batch: upto is None or batch.number <= upto
+
     def _extent(self, batch: Batch) -> Extent:
         if batch.number not in self._extents:
             self._extents[batch.number] = Extent.of(self.directory / f"{batch.number:06d}" / "rows.parquet")
@@ -158,16 +162,18 @@ class ParquetStore:
         table, limit = (EVENTS, "ts < $t") if EVENTS in self.sources else (RECORDS, "ts <= $t")
         return f"{table} WHERE {limit} AND ingested_at <= $t"
 
-    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
+    def aggregate(self, spine: Spine, *, cut: int | None = None, upto: int | None = None) -> Lookup:
         """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events.
 
         Args:
             cut: hide every event at or after this time (microseconds): what a leakage check compares with.
+            upto: hide every batch after this number: what was answered when it was the last one.
         """
         if not self.features.sql:
             return Lookup({}, np.ones(len(spine), dtype=np.bool_), spine.t)
         last = int(spine.t.max(initial=np.iinfo(np.int64).min))
-        with self._connect(cut, only=lambda batch: self._visible(batch, last) is not False) as connection:
+        seen = self._until(upto)
+        with self._connect(cut, only=lambda one: seen(one) and self._visible(one, last) is not False) as connection:
             connection.register("spine", _table(spine))
             raw = connection.execute(f"SELECT * FROM ({self.features.sql}) ORDER BY row_id").fetchnumpy()
         return Lookup(agg.convert(self.features.aggregates, raw), np.asarray(raw["known"]) > 0, spine.t)
@@ -200,15 +206,16 @@ class ParquetStore:
             raise StoreError(f"{self.root} holds no events yet: run `holdfast ingest FILE` first")
         return min(extent.first for extent in extents), max(extent.last for extent in extents)
 
-    def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
-        """The newest record of each spine row that was known at its t: one array per field of the record contract.
+    def records(self, spine: Spine, *, upto: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The newest record of each spine row that was known at its t: one array per field of the record contract;
+        `upto` hides later batches, as `aggregate` does.
 
         Raises:
             NoRecord: telling every row without one.
         """
         contract = self.sources[RECORDS].contract
         own = [column for column in columns(contract) if column.kind not in SYSTEM]
-        with self._connect() as connection:
+        with self._connect(only=self._until(upto)) as connection:
             connection.register("spine", _table(spine))
             names = ", ".join(f'r."{column.name}"' for column in own)
             rows = connection.execute(

@@ -134,18 +134,19 @@ class PostgresEvents:
             numbers = set(table(connection, relevant_sql(t, horizon, self.sources))["batch"].to_pylist())
             return [batch for batch in self._batches(connection) if batch.number in numbers]
 
-    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
+    def aggregate(self, spine: Spine, *, cut: int | None = None, upto: int | None = None) -> Lookup:
         """The feature set's one SQL text over this spine; an empty Lookup of known rows where there are no events.
 
         Args:
             cut: hide every event at or after this time (microseconds): what a leakage check compares with.
+            upto: hide every batch after this number: what was answered when it was the last one.
         """
         if not self.features.sql:
             return Lookup({}, np.ones(len(spine), dtype=np.bool_), spine.t)
         with self._connect() as connection:
             self._spine(connection, spine)
             if len(spine):
-                hidden = "" if cut is None else f" AND ts < {int(cut)}"
+                hidden = ("" if cut is None else f" AND ts < {int(cut)}") + _until(upto)
                 keys = spine.key.tolist()
                 between = f"key BETWEEN {_literal(min(keys))} AND {_literal(max(keys))}"
                 own = f'SELECT * FROM "{self.schema}".events WHERE {between}{hidden}'
@@ -179,8 +180,9 @@ class PostgresEvents:
             raise StoreError(f"{redacted(self.url)} holds no events of {self.schema} yet: run `holdfast ingest` first")
         return int(found["first"]), int(found["last"])
 
-    def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
-        """The newest record of each spine row that was known at its t: one array per field of the record contract.
+    def records(self, spine: Spine, *, upto: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The newest record of each spine row that was known at its t: one array per field of the record contract;
+        `upto` hides later batches, as `aggregate` does.
 
         Raises:
             NoRecord: telling every row without one.
@@ -189,7 +191,7 @@ class PostgresEvents:
         names = "".join(f', r."{column.name}"' for column in own)
         sql = (
             f"SELECT DISTINCT ON (s.row_id) s.row_id, r.key{names} FROM spine s LEFT JOIN records r ON r.key = s.key "
-            "AND r.ts <= s.t AND r.ingested_at <= s.t "
+            f"AND r.ts <= s.t AND r.ingested_at <= s.t{_until(upto, 'r.')} "
             "ORDER BY s.row_id, r.ts DESC, r.batch DESC, r.event_id DESC"
         )
         with self._connect() as connection:
@@ -316,6 +318,10 @@ class PostgresEvents:
         keys = pa.array(spine.key.tolist(), pa.string())
         copy(connection, "spine", pa.table({"row_id": np.arange(len(spine)), "key": keys, "t": spine.t}))
         run(connection, "ANALYZE spine")
+
+
+def _until(upto: int | None, of: str = "") -> str:
+    return "" if upto is None else f" AND {of}batch <= {int(upto)}"
 
 
 def _literal(text: str) -> str:

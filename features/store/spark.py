@@ -152,12 +152,13 @@ class SparkStore:
         """The batches that have a part in an example at t."""
         return self.inner.relevant(t, horizon)
 
-    def aggregate(self, spine: Spine, *, cut: int | None = None) -> Lookup:
-        """The feature set's one SQL text over this spine; `cut` hides every event at or after it."""
+    def aggregate(self, spine: Spine, *, cut: int | None = None, upto: int | None = None) -> Lookup:
+        """The feature set's one SQL text over this spine; `cut` hides every event at or after it, `upto` every batch
+        after that number."""
         if not self.features.sql:
             return Lookup({}, np.ones(len(spine), dtype=np.bool_), spine.t)
         self._spine(spine)
-        self._events(cut)
+        self._events(cut, upto)
         return arrow.lookup(self.features.aggregates, _rows(self.session.sql(self.features.sql)), spine.t)
 
     def transform(self, spine: Spine, function: Transform, *, records: bool) -> Arrays:
@@ -197,9 +198,9 @@ class SparkStore:
         """Times of the first and the last event."""
         return self.inner.span()
 
-    def records(self, spine: Spine) -> dict[str, np.ndarray[Any, Any]]:
-        """The newest record of each spine row that was known at its t."""
-        return self.inner.records(spine)
+    def records(self, spine: Spine, *, upto: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The newest record of each spine row that was known at its t; `upto` hides later batches."""
+        return self.inner.records(spine, upto=upto)
 
     def events(self, batch: int) -> dict[str, list[Any]]:
         """The events of one batch."""
@@ -217,7 +218,7 @@ class SparkStore:
         frame.createOrReplaceTempView("spine")
         return frame
 
-    def _events(self, cut: int | None) -> None:
+    def _events(self, cut: int | None, upto: int | None = None) -> None:
         """The view `events` over every committed batch; a column that a batch was written without is NULL there."""
         files = self._files()
         if self._frame is None or files != self._read:
@@ -229,6 +230,7 @@ class SparkStore:
                 self._frame = self._frame.unionByName(own, allowMissingColumns=True)
             self._read = files
         frame = self._frame if cut is None else self._frame.where(f"ts < {int(cut)}")
+        frame = frame if upto is None else frame.where(f"batch <= {int(upto)}")
         frame.createOrReplaceTempView("events")
 
     def _files(self) -> list[list[str]]:

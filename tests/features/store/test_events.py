@@ -92,6 +92,20 @@ def test_cut_hides_what_happened_from_then_on(engine: Engine) -> None:
     assert [store.aggregate(spine, cut=cut).aggregates["seen"].tolist() for cut in cuts] == [[5], [2], [3], [0]]
 
 
+def test_upto_hides_batches_that_came_later_however_old_their_events_are(engine: Engine) -> None:
+    store, t = engine.open(SALE), parse("2025-02-01T00:00:00Z")
+    spine, then = Spine.at(["7", "8"], t), []
+    for day in (1, 2, 3):  # as history, so each event was known when it happened, also at t
+        line = changed(sold_at=f"2025-01-0{day}T00:00:00Z", customer_id="7" if day < 3 else "8")
+        engine.take(store, sales(line), name=f"{day}.csv", backfill=True)
+        then.append(store.aggregate(spine))
+    assert [found.aggregates["seen"].tolist() for found in then] == [[1, 0], [2, 0], [2, 1]]
+    for number, found in enumerate(then, start=1):
+        assert lookup(store.aggregate(spine, upto=number)) == lookup(found)
+    assert store.aggregate(spine, upto=0).known.tolist() == [False, False]
+    assert store.aggregate(spine, cut=parse("2025-01-02T00:00:00Z"), upto=2).aggregates["seen"].tolist() == [1, 0]
+
+
 def test_span_keys_and_activity(engine: Engine) -> None:
     store = engine.open(SALE)
     with pytest.raises(StoreError, match=r"no events.* yet: run `holdfast ingest"):
@@ -386,3 +400,32 @@ def test_every_engine_answers_every_question_alike(
         expected, found = (answers(store, keys, question) for store in (files, alike))
     for what, answer in expected.items():
         assert found[what] == answer, what
+
+
+def seen(store: EventStore, keys: list[str], q: Question, upto: int | None = None) -> Any:
+    """The aggregates and the records of the keys at some times, or who has no record; of the batches up to a number."""
+    spine = Spine(np.array(keys), np.array([q.t + q.step * n for n in range(len(keys))], dtype=np.int64))
+    found = lookup(store.aggregate(spine, upto=upto))
+    try:
+        return found, sorted((n, bits(v)) for n, v in store.records(spine, upto=upto).items())
+    except NoRecord as error:
+        return found, (str(error), error.rows.tolist())
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(histories(), QUESTIONS)
+def test_upto_a_batch_every_engine_answers_as_when_it_was_the_last_one(
+    alike: EventStore, history: tuple[list[tuple[str, pa.Table]], list[str]], question: Question
+) -> None:
+    batches, keys = history
+    with tempfile.TemporaryDirectory() as home:
+        then = []
+        for last in range(len(batches) + 1):
+            files = Engine("parquet", Path(home), None, name=f"{last}").open(
+                dict(alike.sources), features=MIXED, url=f"file://{home}/{last}"
+            )
+            fill(files, batches[:last])
+            then.append(seen(files, keys, question))
+        fill(alike, batches)
+        for store in (files, alike):
+            assert [seen(store, keys, question, upto) for upto in range(len(batches) + 1)] == then

@@ -33,7 +33,7 @@ from model import store as model_store
 from tests.effort import examples
 from tests.features.engines import Engine
 from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, WINDOWS, T, oracle, same
-from tests.features.toys import NOW, Row, Sale, Visit, changed, commit, feature_set, numbered, opened, sales, take
+from tests.features.toys import NOW, Row, Sale, Visit, changed, commit, feature_set, lay, numbered, opened, sales, take
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -87,6 +87,22 @@ def test_spark_knows_who_changed_who_is_active_and_what_a_cut_hides(
         assert (active.dtype, active.tolist()) == (np.int64, offline.active(spine, window).tolist())
         for since in (Materialized(min(times), 1, 0), Materialized(min(times), 0, 0)):
             assert store.changed(since, max(times)).tolist() == offline.changed(since, max(times)).tolist()
+
+
+@settings(max_examples=examples(3), deadline=None)
+@given(st.lists(ROWS.filter(bool), min_size=2, max_size=3), TIMES)
+def test_upto_a_batch_spark_answers_as_when_it_was_the_last_one(
+    spark: SparkSession, batches: list[list[Row]], t: int
+) -> None:
+    features, spine = feature_set(Visit, Aggregate.count("seen"), Aggregate.max("last_at", "at")), Spine.at(KEYS, t)
+    with tempfile.TemporaryDirectory() as home:
+        offline, then = ParquetStore(Path(home) / "store", features, {"events": Source(Visit)}), []
+        for number, rows in enumerate(batches, start=1):
+            lay(Path(home), number, [replace(row, event_id=f"{number} {row.event_id}") for row in rows])
+            then.append(offline.aggregate(spine))
+        store = on_spark(offline, spark)
+        for number, found in enumerate(then, start=1):
+            same(store.aggregate(spine, upto=number), found)
 
 
 @pytest.mark.parametrize("name", ["cdnow", "telco"])
