@@ -5,7 +5,8 @@
     model.ubj         XGBoost's trees, or model.json with the coefficients of a logistic regression
     calibration.json  slope and offset; decision.json  threshold and the costs it came from
     golden.json       raw inputs and exact answers; profile.json  the reference of monitoring
-    card.md           the same for people
+    heldout.npy       answers on the examples that training kept away from the model (since format 2)
+    card.md, .html    the same for people
 
 To change the format: raise FORMAT, keep reading the old one, and keep an artefact of the old one in the tests.
 """
@@ -25,11 +26,12 @@ from model import estimators
 from model.scorer import Calibration, Decision, Scorer
 from settings import HoldfastError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 RESTORE: Final = (
     "restore the artefact from where it was stored, or delete it (`bentoml models delete TAG`) and train again"
 )
+CARDS = ("card.md", "card.html")
 NOT_CONTENT = ("created_at", "version", "parent", "git_commit", "libraries", "numeric", "files", "content_digest")
 """Fields of the manifest that are a time, a version, a parent or a machine; `files` is counted file by file."""
 
@@ -64,7 +66,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2]
     name: str
     version: str
     algorithm: Literal["xgboost", "logistic"]
@@ -77,6 +79,8 @@ class Manifest(BaseModel):
     libraries: dict[str, Library]
     numeric: dict[str, Any]
     parameters: dict[str, Any]
+    search: dict[str, Any] | None = None
+    """How the parameters were searched for: since format 2, None without a search."""
     metrics: dict[str, Any]
     files: dict[str, str]
     content_digest: str
@@ -93,9 +97,9 @@ def digest(path: Path) -> str:
 
 
 def content_digest(fields: dict[str, Any], files: dict[str, str]) -> str:
-    """sha256 over what the model is: the manifest less `NOT_CONTENT`, and every file but the card."""
+    """sha256 over what the model is: the manifest less `NOT_CONTENT`, and every file but the cards."""
     content = {name: value for name, value in fields.items() if name not in NOT_CONTENT}
-    content["files"] = {name: value for name, value in files.items() if name != "card.md"}
+    content["files"] = {name: value for name, value in files.items() if name not in CARDS}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -106,7 +110,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def seal(directory: Path, manifest: Manifest) -> None:
     """Write the manifest and its seal, and make everything readable for any user (0644, directories 0755)."""
-    write_json(directory / MANIFEST, manifest.model_dump())
+    write_json(directory / MANIFEST, manifest.model_dump(exclude_unset=True))
     (directory / SEAL).write_text(f"{digest(directory / MANIFEST)}  {MANIFEST}\n")
     directory.chmod(0o755)
     for path in directory.iterdir():
@@ -132,7 +136,7 @@ def read_manifest(directory: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ArtefactError(
-            f"{path} is not of format {FORMAT}, the one this release reads: run the release that wrote it, or train "
+            f"{path} is of no format this release reads (1 to {FORMAT}): run the release that wrote it, or train "
             f"again ({error})"
         ) from None
 
@@ -145,13 +149,14 @@ def check_files(directory: Path, manifest: Manifest) -> list[str]:
         found = digest(path) if path.exists() else "missing"
         if found != expected:
             problems.append(f"{name}: sha256 is {found}, the manifest says {expected}")
-    if content_digest(manifest.model_dump(), manifest.files) != manifest.content_digest:
+    # of what its own format has, without what later ones added
+    if content_digest(manifest.model_dump(exclude_unset=True), manifest.files) != manifest.content_digest:
         problems.append(f"content_digest: the manifest's own content does not give {manifest.content_digest}")
     return problems
 
 
 def write_parts(directory: Path, scorer: Scorer, golden: list[dict[str, Any]], profile: dict[str, Any]) -> None:
-    """Write every file but the card, the manifest and its seal."""
+    """Write what the scorer, the golden rows and the reference of monitoring are."""
     scorer.model.write(directory)
     write_json(directory / "calibration.json", asdict(scorer.calibration))
     write_json(directory / "decision.json", {**asdict(scorer.decision), "costs": dict(scorer.decision.costs)})

@@ -1,5 +1,5 @@
 """What a user writes: one module per use case, loaded by name."""
 
-from usecases.usecase import Absence, Costs, Outcome, UseCase, UseCaseError, load, names
+from usecases.usecase import Absence, Costs, Floors, Outcome, Slice, UseCase, UseCaseError, load, names
 
-__all__ = ["Absence", "Costs", "Outcome", "UseCase", "UseCaseError", "load", "names"]
+__all__ = ["Absence", "Costs", "Floors", "Outcome", "Slice", "UseCase", "UseCaseError", "load", "names"]

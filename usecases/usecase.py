@@ -78,6 +78,39 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """A way to part examples, each part measured by itself: by the levels of a category, by a flag, or by a number.
+
+    Args:
+        feature: an input or a field of the request.
+        at: where parts of a number begin: (2, 5) makes < 2, 2 to < 5, >= 5.
+    """
+
+    feature: str
+    at: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What a model must reach to be promoted; no floor is part of a model or of its fingerprint.
+
+    Args:
+        roc_auc: at least, on held-out examples; ece: expected calibration error, at most;
+        margin: how much lower than the champion's its ROC-AUC may be: less is noise that nobody should wait for;
+        slowdown: how many times the champion's CPU time scoring may take.
+    """
+
+    roc_auc: float = 0.6
+    ece: float = 0.05
+    margin: float = 0.005
+    slowdown: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not (0.5 <= self.roc_auc < 1 and 0 < self.ece <= 1 and 0 <= self.margin < 0.5 and self.slowdown >= 1):
+            raise UseCaseError(f"{self}: roc_auc in [.5, 1), ece in (0, 1], margin in [0, .5), slowdown 1 or more")
+
+
+@dataclass(frozen=True)
 class UseCase:
     """Everything that makes one model, declared.
 
@@ -86,6 +119,7 @@ class UseCase:
         label_time: RFC 3339 time of `holdfast evaluate`'s cross-validation; None means as late as labels allow.
         cadence: microseconds between materializations; label times are snapped to it, as serving's will be.
         decisions: what the answer says below and above the threshold.
+        slices: what the metrics are also told by; floors: what a model must reach to be promoted.
 
     Raises:
         UseCaseError: if the parts do not fit together. ContractError: if the key has a name that is taken.
@@ -101,6 +135,8 @@ class UseCase:
     cadence: int = DAY
     decisions: tuple[str, str] = ("stay", "churn")
     sample: Sample | None = None
+    slices: tuple[Slice, ...] = ()
+    floors: Floors = Floors()
     key: str = field(init=False)
 
     def now(self, fixed: datetime | None) -> int:

@@ -128,7 +128,7 @@ def test_even_if_its_maker_shares_nothing(boosted: Model) -> None:
 
 def test_nothing_is_pickled(boosted: Model, linear: Model) -> None:
     for path in [*boosted.directory.iterdir(), *linear.directory.iterdir()]:
-        assert path.suffix in (".json", ".ubj", ".md", ".sha256", ".yaml"), path
+        assert path.suffix in (".json", ".ubj", ".npy", ".md", ".html", ".sha256", ".yaml"), path
         with pytest.raises(ValueError):  # noqa: PT011  # its words are those of whichever byte is no opcode
             list(pickletools.genops(path.read_bytes()))
 

@@ -38,6 +38,7 @@ from tests.model.toys import (
 OWN = (
     "calibration.json",
     "card.md",
+    "heldout.npy",
     "decision.json",
     "golden.json",
     "manifest.json",
@@ -286,11 +287,11 @@ def test_a_broken_artefact_never_passes(boosted: Model, tmp_path: Path, name: st
 
 def test_an_artefact_of_a_later_format_is_refused_with_what_to_do(boosted: Model, tmp_path: Path) -> None:
     copy = copy_of(boosted.directory, tmp_path)
-    edit_json(copy / "manifest.json", lambda manifest: manifest.update(format=2, novelty={"a": 1}))
+    edit_json(copy / "manifest.json", lambda manifest: manifest.update(format=3, novelty={"a": 1}))
     digest = hashlib.sha256((copy / "manifest.json").read_bytes()).hexdigest()
     (copy / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
     said = refused(copy, boosted.toy.usecase.features)
-    assert "format 1" in said
+    assert "no format this release reads (1 to 2)" in said
     assert "run the release that wrote it" in said
 
 

@@ -30,7 +30,8 @@ from tests.model.toys import (
 )
 from tests.training.conftest import Ready
 from training.dataset import LabelError, LeakageError
-from training.train import git_commit, train
+from training.publish import git_commit
+from training.train import train
 
 
 @pytest.mark.parametrize("algorithm", ["xgboost", "logistic"])

@@ -1,0 +1,155 @@
+"""From a fitted scorer to an artefact in the model store: what training hands over, written once and sealed."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from features.clock import rfc3339, wall
+from model import artefact, gate, golden, heldout, numeric
+from model import store as model_store
+from model.artefact import Manifest
+from model.estimators import Boosted
+from model.profile import profile
+from model.scorer import Scorer
+from training import fit
+from training.card import card
+from training.dataset import Dataset
+from training.split import Split
+from usecases import Absence, UseCase
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an artefact is made of.
+
+    Attributes:
+        dataset: all examples; parts: those that were fitted, chosen and measured on.
+        metrics: what was measured on the test part. search: the summary of the search for parameters, None without one.
+    """
+
+    usecase: UseCase
+    scorer: Scorer
+    dataset: Dataset
+    parts: Split
+    metrics: dict[str, Any]
+    parent: str | None
+    search: dict[str, Any] | None = None
+
+    @property
+    def about(self) -> artefact.Dataset:
+        """The training set, as the manifest tells it."""
+        parts = self.parts.parts()
+        return artefact.Dataset(
+            id=f"{self.usecase.name}-{self.dataset.content[:16]}",
+            content=self.dataset.content,
+            rows={name: len(part) for name, part in parts.items()},
+            positives={name: int(part.label.sum()) for name, part in parts.items()},
+            label_times={name: _times(self.usecase, part) for name, part in parts.items()},
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """The manifest, less what the files decide."""
+        features = self.usecase.features
+        return {
+            "format": artefact.FORMAT,
+            "name": self.usecase.name,
+            "algorithm": self.scorer.model.algorithm,
+            "created_at": wall(),
+            "git_commit": git_commit(),
+            "parent": self.parent,
+            "fingerprint": features.fingerprint,
+            "inputs": list(features.inputs),
+            "dataset": self.about.model_dump(),
+            "libraries": {name: library.model_dump() for name, library in gate.installed().items()},
+            "numeric": numeric.baseline(),
+            "parameters": _parameters(self.scorer),
+            "search": self.search,
+            "metrics": self.metrics,
+        }
+
+    def write(self, directory: Path) -> None:
+        """Every file but the manifest and its seal."""
+        scores = self.scorer.score_features(self.dataset.features)
+        reference = profile(
+            self._columns() | {"score": scores.probability, "decision": scores.positive}, self._levels()
+        )
+        kept = self.dataset.take(golden.choose(scores, self.dataset.inputs)).inputs
+        if not self.usecase.features.timed:  # the hour of training is no input: equal models have equal golden rows
+            kept = golden.Inputs(kept.aggregates, kept.attributes, np.zeros_like(kept.request_time))
+        rows = golden.record(kept, kept.score(self.scorer))
+        artefact.write_parts(directory, self.scorer, rows, reference)
+        test = self.parts.test
+        probability = self.scorer.score_features(test.features).probability
+        t = test.t if isinstance(self.usecase.label, Absence) else np.zeros_like(test.t)
+        heldout.write(directory, heldout.record(test.key, t, test.label, probability))
+        (directory / "card.md").write_text(card(self.usecase, self.scorer, self.about, self.metrics))
+
+    def _columns(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {name: self.dataset.features[name] for name in self.usecase.features.inputs}
+
+    def _levels(self) -> dict[str, tuple[str, ...]]:
+        return {name: column.levels for name, column in self.usecase.features.fields.items() if column.levels}
+
+
+def publish(draft: Draft) -> tuple[Manifest, bool]:
+    """Store the artefact; its manifest, and whether it is new. Of equal models the first one stays.
+
+    It is written once to learn its digest, hence its tag, and to ask the gate; then moved into the store.
+
+    Raises:
+        GateRefused: if the model fails its own gate.
+    """
+    with TemporaryDirectory() as temporary:
+        directory, fields = Path(temporary), draft.fields()
+        draft.write(directory)
+        files = {path.name: artefact.digest(path) for path in sorted(directory.iterdir())}
+        content = artefact.content_digest(fields, files)
+        there = _same(draft.usecase.name, content)
+        if there is not None:
+            return there, False
+        version = f"{fields['created_at'][:10].replace('-', '')}-{content[:8]}"
+        manifest = Manifest(**fields, version=version, files=files, content_digest=content)
+        artefact.seal(directory, manifest)
+        gate.load(directory, draft.usecase.features)
+
+        def write(stored: Path) -> None:
+            for path in directory.iterdir():
+                (stored / path.name).write_bytes(path.read_bytes())
+            artefact.seal(stored, manifest)
+
+        return manifest, model_store.save(manifest, write)
+
+
+def _same(name: str, content: str) -> Manifest | None:
+    """The stored model of that content; one that cannot be read is not it."""
+    there, _ = model_store.manifests(name)
+    return next((manifest for manifest in there if manifest.content_digest == content), None)
+
+
+def _parameters(scorer: Scorer) -> dict[str, Any]:
+    if isinstance(scorer.model, Boosted):
+        booster, workers = scorer.model.booster, scorer.model.booster.attr("workers")
+        together = {"workers": int(workers)} if workers else {}
+        return {**fit.PARAMETERS, "trees": booster.num_boosted_rounds(), "patience": fit.PATIENCE, **together}
+    return {"C": fit.PENALTY, "penalty": "l2"}
+
+
+def _times(usecase: UseCase, part: Dataset) -> list[str]:
+    """Label times of a part; none where the label has no time of its own, as then t is only the hour of training."""
+    return [rfc3339(int(t)) for t in np.unique(part.t)] if isinstance(usecase.label, Absence) else []
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory, with `-dirty` where it has changes; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
