@@ -25,7 +25,7 @@ from bentoml.models import BentoModel
 
 import usecases
 from model import store
-from model.registry import CHAMPION, Registry
+from model.registry import CHAMPION, open_registry
 from serving import connection, logs, ports
 from serving.call import Call
 from serving.core import Core
@@ -63,7 +63,7 @@ def wanted() -> str:
 try:
     SETTINGS = holdfast_settings.load()
     KEYS, CERTIFICATE = Keys(SETTINGS), Certificate(SETTINGS)
-    REGISTRY = Registry(store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
+    REGISTRY = open_registry(None, store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
     if sys.argv[1:2] == ["serve"]:  # the supervisor: it would start a worker that finds no port again and again

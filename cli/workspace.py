@@ -19,7 +19,7 @@ from features.store.materialize import Outcome, load, materialize
 from model import gate
 from model import store as model_store
 from model.gate import GateRefused
-from model.registry import CHAMPION, Registry
+from model.registry import CHAMPION, Registry, open_registry
 from settings import Settings, redacted
 from training.progress import Step
 from usecases import UseCase
@@ -96,7 +96,7 @@ class Workspace:
     @cached_property
     def registry(self) -> Registry:
         """Aliases and the journal."""
-        return Registry(model_store.home() / "holdfast", self.settings.user, self.settings.image)
+        return open_registry(None, model_store.home() / "holdfast", self.settings.user, self.settings.image)
 
     def online(self) -> OnlineStore:
         """The online store, open for writing."""

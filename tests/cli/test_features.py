@@ -23,7 +23,7 @@ from features.store import open_online
 from features.store.base import Lookup, OnlineStore
 from model import store as model_store
 from model.artefact import SEAL, Dataset, Manifest, seal
-from model.registry import Registry
+from model.registry import open_registry
 from tests.cli.conftest import figures, holdfast
 
 MODULE = '''"""{name}: do readers come back within a month?"""
@@ -157,7 +157,7 @@ class Shelf:
     def __init__(self, library: Library) -> None:
         self.library, self.fingerprints, self.tags = library, dict[str, str](), dict[str, str]()
         self.events = usecases.load(library.name, library.home).features.events
-        self.registry = Registry(model_store.home() / "holdfast", "maria")
+        self.registry = open_registry(None, model_store.home() / "holdfast", "maria")
 
     def add(self, role: str, *, model: bool = True) -> str:
         """Rows of other features, and a model of them; its tag."""

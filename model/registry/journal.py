@@ -1,0 +1,137 @@
+"""The journal: what keeps entries for ever. Here, a file; `postgres.py` keeps the same lines in a table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from features.store.base import StoreError
+from features.store.lock import exclusive
+from model.registry import chain
+from model.registry.chain import Head, Verified
+from model.registry.entry import Entry
+from model.registry.error import Busy, RegistryError
+
+Decide = Callable[[list[Entry]], Sequence[Entry]]
+"""From all entries there are, which ones to add; it may raise instead."""
+
+
+class Journal(Protocol):
+    """Lines in order that are only ever added to, whoever writes.
+
+    Every method raises RegistryError where lines cannot be read, and StoreError (Unreachable) where a server refuses
+    (is away).
+    """
+
+    def entries(self) -> list[Entry]:
+        """Every entry, oldest first."""
+
+    def append(self, decide: Decide) -> list[Entry]:
+        """Add what `decide` says, for ever, and give it back with its numbers; nobody else writes meanwhile."""
+
+    def verify(self, head: str | None) -> Verified:
+        """Look at every byte; `head` is a digest that the chain must hold."""
+
+    def exclusive(self, what: str) -> AbstractContextManager[None]:
+        """Be the only process that does `what`; raises Busy at once if another one is."""
+
+
+class FileJournal:
+    """The journal in `directory`, made when it is first written: lines in `journal.jsonl`, its end in `journal.head`.
+
+    A last line without a line end was cut short, so it never took effect: it is passed over, and the next writer
+    removes it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path, self._head = directory / "journal.jsonl", directory / "journal.head"
+        self._known, self._entries = b"", list[Entry]()
+
+    def entries(self) -> list[Entry]:
+        """Every entry, oldest first."""
+        whole = self._whole()
+        if not whole.startswith(self._known):
+            self._known, self._entries = b"", []
+        for line in _lines(whole[len(self._known) :]):
+            self._entries.append(chain.read(len(self._entries) + 1, line, str(self.path)))
+            self._known += line + b"\n"
+        return list(self._entries)
+
+    def append(self, decide: Decide) -> list[Entry]:
+        """Add what `decide` says, for ever."""
+        with exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
+            added = decide(self.entries())
+            made = chain.extend(_lines(self._known), self._noted(), added, str(self.path))
+            if made:
+                self._write([line for _, line in made])
+        return [entry for entry, _ in made]
+
+    def verify(self, head: str | None) -> Verified:
+        """Look at every byte."""
+        noted = self._noted()  # before the lines, of which there may be more by then
+        return chain.check(_lines(self._whole()), noted, str(self.path), head)
+
+    @contextmanager
+    def exclusive(self, what: str) -> Iterator[None]:
+        """Be the only process of this machine that does `what`."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(self.path.with_name(f"{quote(what, safe=' ')}.lock"), what))
+            except StoreError as error:
+                raise Busy(str(error)) from None
+            yield
+
+    def _whole(self) -> bytes:
+        """All lines that are complete."""
+        try:
+            written = self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        return written[: written.rfind(b"\n") + 1]
+
+    def _write(self, lines: list[bytes]) -> None:
+        new = not self.path.exists()
+        with self.path.open("ab") as file:
+            file.truncate(len(self._known))
+            file.write(b"".join(line + b"\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            _sync(self.path.parent)
+        head = chain.end(_lines(self._whole()))
+        note = self._head.with_suffix(".new")
+        with note.open("w") as file:
+            file.write(json.dumps(asdict(head)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        note.replace(self._head)
+
+    def _noted(self) -> Head | None:
+        try:
+            noted = json.loads(self._head.read_bytes())
+            return Head(int(noted["number"]), str(noted["digest"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegistryError(
+                f"{self._head}, the note of the journal's end, cannot be read: {error!r}; restore it, or delete it and "
+                "run `holdfast models verify --head DIGEST` with a digest noted elsewhere"
+            ) from None
+
+
+def _lines(whole: bytes) -> list[bytes]:
+    return whole.split(b"\n")[:-1]
+
+
+def _sync(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
