@@ -56,6 +56,7 @@ class HoldfastError(Exception):
     SourceError, FetchError, StoreError                 data cannot be read, had or kept
     LeakageError, LabelError                            a training set would know the future, or teaches nothing
     ArtefactError, GateRefused, ModelNotFound           a model is not what it says, or not there
+    ArchiveError                                        a model cannot be moved to or from where archives are
     RegistryError                                       an alias or a way back does not exist
     ParityError, ServerError                            two paths differ; a server did not come up
     """
@@ -134,6 +135,9 @@ class Settings(BaseModel):
         ge=0,
         description="Seconds from the signal to end until connections are closed: /readyz and gRPC's health say so at "
         "once, and each HTTP answer closes its connection, so that clients go elsewhere by themselves.",
+    )
+    archive_url: str | None = Field(
+        None, description="Where models are pushed to and pulled from: a directory, s3://BUCKET/PREFIX, gs://..."
     )
     predictions_url: str | None = Field(
         None,
