@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.featureset import FeatureSet
 from model import estimators
+from model.estimators import Boosted, Linear
 from model.scorer import Calibration, Decision, Scorer
 from settings import HoldfastError
 
@@ -166,8 +167,12 @@ def write_parts(directory: Path, scorer: Scorer, golden: list[dict[str, Any]], p
 
 def read_scorer(directory: Path, manifest: Manifest, features: FeatureSet) -> Scorer:
     """The scorer of an artefact whose files were checked."""
-    return Scorer(
-        features,
+    return Scorer(features, *read_parts(directory, manifest))
+
+
+def read_parts(directory: Path, manifest: Manifest) -> tuple[Boosted | Linear, Calibration, Decision]:
+    """What answers from the model's matrix, of an artefact whose files were checked."""
+    return (
         estimators.read(manifest.algorithm, directory),
         Calibration(**json.loads((directory / "calibration.json").read_text())),
         Decision(**json.loads((directory / "decision.json").read_text())),

@@ -57,6 +57,11 @@ class Boosted:
         self.booster = booster
         self._predict, self._check = core._LIB.XGBoosterPredictFromDense, core._check_call
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the matrix's columns, as `spelled`."""
+        return list(self.booster.feature_names or [])
+
     def margin(self, matrix: Floats) -> Floats:
         """float32 sums of leaves, widened: float64 of n.
 
@@ -156,7 +161,12 @@ class Linear:
         return Linear(**json.loads((directory / Linear.file).read_text()))
 
 
-def read(algorithm: str, directory: Path) -> Estimator:
+def spelled(column: str) -> str:
+    """A column's name as XGBoost takes it: without brackets and `<`."""
+    return column.replace("[", "(").replace("]", ")").replace("<", "lt ")
+
+
+def read(algorithm: str, directory: Path) -> Boosted | Linear:
     """The stored model of that algorithm.
 
     Raises:

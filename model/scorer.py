@@ -67,6 +67,12 @@ class Scores:
         )
 
 
+def answers(margin: Floats, calibration: Calibration, decision: Decision) -> tuple[Floats, NDArray[np.bool_]]:
+    """Probabilities of margins, and whether to act on them."""
+    probability = sigmoid(calibration.slope * margin + calibration.offset)
+    return probability, probability >= decision.threshold
+
+
 class Scorer:
     """A model, its calibration and its rule, on top of a feature set."""
 
@@ -94,8 +100,7 @@ class Scorer:
         """Answers from features that are already there, as a training set stores them."""
         matrix = self.features.matrix(features)
         margin = self.model.margin(matrix)
-        probability = sigmoid(self.calibration.slope * margin + self.calibration.offset)
-        return Scores(features, matrix, margin, probability, probability >= self.decision.threshold)
+        return Scores(features, matrix, margin, *answers(margin, self.calibration, self.decision))
 
     def explain(self, scores: Scores) -> Explanation:
         """Why these rows have their margins: it costs some hundred times what the margins did.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from features.store.base import EventStore, Materialized, OnlineStore, Rows, Spine, StoreError, Unreachable
 
@@ -64,29 +67,37 @@ def materialize(
                 yield keys, rows
 
         if before is None or full or as_of < max(before.as_of, before.begun or before.as_of):
-            online.materialize(counted(_everyone(events, as_of, size, progress)), as_of, batch, full=True)
+            online.materialize(counted(_everyone(events, as_of, batch, size, progress)), as_of, batch, full=True)
             return Outcome(computed, True, online.as_of())
-        online.materialize(counted(_changed(events, before, as_of, size, progress)), as_of, batch, full=False)
+        parts = counted(_changed(events, before, as_of, batch, size, progress))
+        online.materialize(parts, as_of, batch, full=False)
         return Outcome(computed, False, online.as_of())
 
 
-def _everyone(events: EventStore, t: int, size: int, progress: Callable[[int, int], None]) -> Iterator[Rows]:
+def _everyone(
+    events: EventStore, t: int, batch: int, size: int, progress: Callable[[int, int], None]
+) -> Iterator[Rows]:
     bounds: list[str | None] = [*events.ranges(t, size), None]
     for number, (low, high) in enumerate(pairwise(bounds), start=1):
         keys = events.keys(t, low or "", high)
-        yield keys, events.aggregate(Spine.at(keys, t))
+        yield _known(events, keys, t, batch)
         progress(number * size if high is not None else (number - 1) * size + len(keys), (len(bounds) - 1) * size)
 
 
 def _changed(
-    events: EventStore, before: Materialized, t: int, size: int, progress: Callable[[int, int], None]
+    events: EventStore, before: Materialized, t: int, batch: int, size: int, progress: Callable[[int, int], None]
 ) -> Iterator[Rows]:
     keys = events.changed(before, t)
     for start in range(0, len(keys), size):
-        part = keys[start : start + size]
-        rows = events.aggregate(Spine.at(part, t))
-        yield part[rows.known], rows.take(rows.known)  # whom a full run would not know either
+        yield _known(events, keys[start : start + size], t, batch)
         progress(min(start + size, len(keys)), len(keys))
+
+
+def _known(events: EventStore, keys: np.ndarray[Any, Any], t: int, batch: int) -> Rows:
+    """The aggregates of those keys who are known by the batches up to that number: one that is committed meanwhile is
+    not in rows that say they end before it."""
+    rows = events.aggregate(Spine.at(keys, t), upto=batch)
+    return keys[rows.known], rows.take(rows.known)
 
 
 def _before(online: OnlineStore) -> Materialized | None:

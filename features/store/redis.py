@@ -170,7 +170,8 @@ class RedisStore:
         nothing = [state["as_of"], 0, *(None for _ in self.features.aggregates)]
         rows = [nothing if packed is None else json.loads(packed) for packed in found]
         own = [max(state["as_of"], row[0]) for row in rows]
-        return plain.lookup(self.features, [row[1:] for row in rows], own, state["batch"])
+        ahead = any(as_of > state["as_of"] for as_of in own)  # of a run under way, which may see a later batch
+        return plain.lookup(self.features, [row[1:] for row in rows], own, None if ahead else state["batch"])
 
     def compute(self, keys: Sequence[str], t: int) -> Lookup:
         """The same SQL text over these keys' events as of `t` (microseconds), in SQLite: on-read."""

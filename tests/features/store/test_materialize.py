@@ -25,7 +25,7 @@ from features.store.sqlite import SQLiteStore
 from tests.effort import examples
 from tests.features.store.places import Place, place
 from tests.features.test_aggregates import AGGREGATES, KEYS, ROWS, TIMES, UNKNOWN, T, oracle, same
-from tests.features.toys import Row, Visit, feature_set, lay
+from tests.features.toys import Row, Visit, feature_set, lay, numbered
 
 ASKED = [*KEYS, *UNKNOWN]
 
@@ -148,3 +148,24 @@ def test_after_an_interrupted_run_any_other_is_whole(
     features = feature_set(Visit, Aggregate.count("ever"), Aggregate.count("lately", window=12))
     with closing(place(kind, tmp_path, request).open(features)) as online:
         replay(tmp_path, online, features, runs)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_batch_that_is_committed_meanwhile_is_not_in_rows_that_end_before_it(tmp_path: Path, full: bool) -> None:
+    features = feature_set(Visit, Aggregate.count("ever"))
+    offline = ParquetStore(tmp_path / "store", features, {"events": Source(Visit)})
+    first = numbered([Row("", key, T - 10, 0) for key in ("1", "2")])
+
+    def commit(done: int, _: int) -> None:
+        if done == 1:
+            lay(tmp_path, len(offline.batches()) + 1, [Row("late", "2", T - 9, 0), Row("new", "3", T - 9, 0)])
+
+    with closing(SQLiteStore(tmp_path / "online.sqlite", features)) as online:
+        materialize(offline, online, T - 20)
+        lay(tmp_path, 1, first)
+        materialize(offline, online, T, full=full, size=1, progress=commit)
+        found = online.read(["1", "2", "3"])
+        assert (found.batch, found.aggregates["ever"].tolist()) == (1, [1, 1, 0])
+        assert found.known.tolist() == [True, True, False]
+        materialize(offline, online, T)
+        assert (online.as_of().rows, online.read(["2", "3"]).aggregates["ever"].tolist()) == (3, [2, 1])

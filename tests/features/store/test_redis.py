@@ -58,6 +58,7 @@ def test_after_an_interrupted_run_to_later_nobody_is_told_an_earlier_time(store:
         store.materialize(broken(8), T + 9, 2, full=False)
     assert store.as_of() == Materialized(T, 1, 2, begun=T + 9)
     assert totals(store, ["1", "2"]) == [(T + 9, 8, True), (T, 7, True)]
+    assert (store.read(["2"]).batch, store.read(["1", "2"]).batch) == (1, None)
     with pytest.raises(RuntimeError):
         store.materialize(broken(9), T + 10, 2, full=False)
     assert store.as_of().begun == T + 10
