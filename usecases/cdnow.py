@@ -14,7 +14,7 @@ from features.contract import Contract, Key, Money, Timestamp
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
-from usecases.usecase import Absence, Costs, UseCase
+from usecases.usecase import Absence, Costs, Slice, UseCase
 
 Array = NDArray[Any]
 
@@ -125,6 +125,11 @@ USECASE = UseCase(
     label=Absence(horizon=90 * DAY, every=30 * DAY, first=90 * DAY),
     costs=Costs(contact=2.0, loss=25.0, rescued=0.1),
     label_time="1997-12-31T00:00:00Z",
+    slices=(
+        Slice("orders", at=(2, 5)),  # who bought once is most of them, and has told us least
+        Slice("recency_days", at=(90, 180, 365)),
+        Slice("total_spend", at=(50_00, 200_00)),
+    ),
     sample=Sample(
         title="CDNOW: 69,659 orders of 23,570 customers, 1997-01 to 1998-06",
         requirement="lifetimes==0.11.3",

