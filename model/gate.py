@@ -21,14 +21,19 @@ from model.artefact import (
     check_files,
     read_golden,
     read_manifest,
+    read_parts,
     read_scorer,
 )
-from model.scorer import Scorer
+from model.estimators import Boosted, Linear
+from model.scorer import Calibration, Decision, Scorer
 from settings import HoldfastError
 
 log = logging.getLogger("holdfast.gate")
 XGBOOST = ("xgboost-cpu", "xgboost")
 """Distributions that carry the xgboost library; the first one installed counts."""
+
+
+_AGAIN = "run the image it was built with, or train again"
 
 
 class GateRefused(HoldfastError, RuntimeError):
@@ -48,6 +53,18 @@ class Loaded:
     proof: str
 
 
+@dataclass(frozen=True)
+class Answering:
+    """What answers from a model's matrix, without the code that makes it. `exact`: this machine has the numeric
+    baseline of the model's, so that every bit is the same."""
+
+    manifest: Manifest
+    model: Boosted | Linear
+    calibration: Calibration
+    decision: Decision
+    exact: bool
+
+
 def installed() -> dict[str, Library]:
     """The libraries that compute scores, as they are here, each accepting releases of the same minor version."""
     versions = {"python": platform.python_version(), "numpy": metadata.version("numpy"), "xgboost": _xgboost()}
@@ -64,13 +81,7 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     Raises:
         GateRefused: with every reason: a wrong digest, fingerprint, library version or golden row.
     """
-    try:
-        manifest = read_manifest(directory)
-    except ArtefactError as error:
-        raise GateRefused(f"{directory.parent.name}:{directory.name}", [str(error)]) from None
-    broken = check_files(directory, manifest)
-    if broken:
-        raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {RESTORE}"])
+    manifest = _whole(directory)
     if manifest.fingerprint != features.fingerprint:
         raise GateRefused(manifest.tag, [*_libraries(manifest), _other_features(manifest, features)])
     reasons = _libraries(manifest)
@@ -81,7 +92,7 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     except FeatureError as error:
         differ = [f"golden rows: {error}"]
     if differ:
-        reasons.append(f"{'; '.join(differ[:3])}{_more(differ)}: run the image it was built with, or train again")
+        reasons.append(f"{'; '.join(differ[:3])}{_more(differ)}: {_AGAIN}")
     if reasons and enforce:
         raise GateRefused(manifest.tag, reasons)
     for reason in reasons:
@@ -93,6 +104,35 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
         f"{manifest.tag}: {len(manifest.files)} files and the fingerprint match, {len(rows)} golden rows agree {how}"
     )
     return Loaded(manifest, scorer, proof)
+
+
+def load_answering(directory: Path, *, enforce: bool = True) -> Answering:
+    """Load what answers from the features of the artefact in `directory`, whatever the features of the code here are:
+    its files, its libraries, and what golden margins give are checked, as far as that goes without its features.
+
+    Raises:
+        GateRefused: likewise, with every reason.
+    """
+    manifest = _whole(directory)
+    model, calibration, decision = read_parts(directory, manifest)
+    exact = numeric.baseline() == manifest.numeric
+    differ = golden.compare_answers(read_golden(directory), calibration, decision, exact=exact)
+    reasons = [*_libraries(manifest), *([f"{'; '.join(differ[:3])}{_more(differ)}: {_AGAIN}"] if differ else [])]
+    if reasons and enforce:
+        raise GateRefused(manifest.tag, reasons)
+    return Answering(manifest, model, calibration, decision, exact)
+
+
+def _whole(directory: Path) -> Manifest:
+    """The manifest of an artefact with every file as it was written."""
+    try:
+        manifest = read_manifest(directory)
+    except ArtefactError as error:
+        raise GateRefused(f"{directory.parent.name}:{directory.name}", [str(error)]) from None
+    broken = check_files(directory, manifest)
+    if broken:
+        raise GateRefused(manifest.tag, [f"{'; '.join(broken)}: {RESTORE}"])
+    return manifest
 
 
 def _other_features(manifest: Manifest, features: FeatureSet) -> str:

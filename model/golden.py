@@ -12,7 +12,7 @@ from features import aggregates as agg
 from features.contract import array
 from features.featureset import FeatureSet
 from model.numeric import ulps
-from model.scorer import Scorer, Scores
+from model.scorer import Calibration, Decision, Scorer, Scores, answers
 
 ULPS = 4
 """How far a margin may be off on a machine with another numeric baseline."""
@@ -102,6 +102,25 @@ def compare(rows: Sequence[Mapping[str, Any]], scorer: Scorer, *, exact: bool) -
                 f"{float(together.probability[number])!r} (margins {far} ulp apart)"
             )
     return problems
+
+
+def compare_answers(
+    rows: Sequence[Mapping[str, Any]], calibration: Calibration, decision: Decision, *, exact: bool
+) -> list[str]:
+    """Asks again for the probabilities and decisions of the recorded margins, which takes no features; what differs.
+
+    Args:
+        exact: demand every bit; else equal decisions and probabilities within `ULPS`.
+    """
+    given = {name: np.array([float.fromhex(row[name]) for row in rows]) for name in ("margin", "probability")}
+    probability, positive = answers(given["margin"], calibration, decision)
+    wrong = ulps(given["probability"], probability) > (0 if exact else ULPS)
+    wrong |= positive != np.array([row["positive"] for row in rows])
+    return [
+        f"golden row {number}: recorded probability {given['probability'][number].item()!r}, here "
+        f"{probability[number].item()!r}"
+        for number in np.flatnonzero(wrong)
+    ]
 
 
 def _depends(alone: Inputs, scorer: Scorer, together: Scores, row: int) -> str | None:
