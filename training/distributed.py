@@ -17,14 +17,20 @@ from features.featureset import FeatureSet
 from features.store.spark import SparkStore, told
 from model.estimators import Boosted
 from model.numeric import Floats
-from training.fit import PARAMETERS, PATIENCE, ROUNDS, Labels, finished
+from training.fit import PARAMETERS, PATIENCE, ROUNDS, Labels, Parameters, finished
 
 ROWS = 1_000
 """Fewest rows per worker: each needs examples to fit on and to validate on."""
 
 
 def boosted(
-    store: SparkStore, features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels
+    store: SparkStore,
+    features: FeatureSet,
+    matrix: Floats,
+    label: Labels,
+    valid: Floats,
+    valid_label: Labels,
+    parameters: Parameters = PARAMETERS,
 ) -> Boosted:
     """As `fit.boosted`, by as many workers as the store's session runs tasks at a time.
 
@@ -53,7 +59,7 @@ def boosted(
         missing=float("nan"),
         verbose=False,
         verbosity=0,
-        **{name: value for name, value in PARAMETERS.items() if name != "objective"},  # which is the classifier's own
+        **{name: value for name, value in parameters.items() if name != "objective"},  # which is the classifier's own
     )
     with told():
         booster = classifier.fit(spark.createDataFrame(table)).get_booster()
