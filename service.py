@@ -63,7 +63,7 @@ def wanted() -> str:
 try:
     SETTINGS = holdfast_settings.load()
     KEYS, CERTIFICATE = Keys(SETTINGS), Certificate(SETTINGS)
-    REGISTRY = open_registry(None, store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
+    REGISTRY = open_registry(SETTINGS.registry_url, store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
     if sys.argv[1:2] == ["serve"]:  # the supervisor: it would start a worker that finds no port again and again
@@ -156,7 +156,7 @@ class Holdfast:
             return
         try:
             REGISTRY.deployed(USECASE.name, action, TAG, self.core.loaded.proof)
-        except OSError as error:
+        except (OSError, holdfast_settings.HoldfastError) as error:
             log.warning("the journal of deployments cannot be written: %s", error)
 
 

@@ -57,7 +57,7 @@ class HoldfastError(Exception):
     LeakageError, LabelError                            a training set would know the future, or teaches nothing
     ArtefactError, GateRefused, ModelNotFound           a model is not what it says, or not there
     ArchiveError                                        a model cannot be moved to or from where archives are
-    RegistryError                                       an alias or a way back does not exist
+    RegistryError, Conflict, Busy                       an alias or a way back does not exist, or others were first
     ParityError, ServerError                            two paths differ; a server did not come up
     """
 
@@ -102,6 +102,11 @@ class Settings(BaseModel):
     gate: Literal["enforce", "warn"] = Field(
         "enforce",
         description="What a refused model does: `enforce` keeps /readyz at 503; `warn` is for debugging only.",
+    )
+    registry_url: str | None = Field(
+        None,
+        description="Where aliases and the journal are: postgresql://..., for several machines; by default a file in "
+        "BENTOML_HOME/holdfast.",
     )
     user: str | None = Field(None, description="Whose name journal entries carry; by default the user of the process.")
     image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")

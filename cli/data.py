@@ -18,6 +18,7 @@ from features.etl import ingest as etl
 from features.etl.fetch import fetch
 from features.store import POSTGRESQL
 from model.predictions.postgres import Table
+from model.registry.postgres import PostgresJournal
 from settings import HoldfastError, redacted
 
 data = typer.Typer(help="Example data.", no_args_is_help=True)
@@ -92,11 +93,13 @@ def _tables(workspace: Workspace, given: Path | str, asked: str | None) -> list[
 
 
 def migrate(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
-    """Make or bring up to date the tables of the stores and of the prediction log; again, it changes nothing."""
+    """Make or bring up to date the tables of stores, registry and prediction log; again, it changes nothing."""
     out, workspace = Out(as_json), Workspace.open(usecase)
     with closing(workspace.online()) as online:
         made = {"events": workspace.events.migrate(), "online": online.migrate()}
-    log = workspace.settings.predictions_url
+    registry, log = workspace.settings.registry_url, workspace.settings.predictions_url
+    if registry is not None and registry.partition(":")[0] in POSTGRESQL:
+        made["registry"] = PostgresJournal(registry).migrate()
     if log is not None and log.partition(":")[0] in POSTGRESQL:
         made["predictions"] = Table(log, workspace.usecase.name).migrate()
     for which, what in made.items():

@@ -96,7 +96,9 @@ class Workspace:
     @cached_property
     def registry(self) -> Registry:
         """Aliases and the journal."""
-        return open_registry(None, model_store.home() / "holdfast", self.settings.user, self.settings.image)
+        return open_registry(
+            self.settings.registry_url, model_store.home() / "holdfast", self.settings.user, self.settings.image
+        )
 
     def online(self) -> OnlineStore:
         """The online store, open for writing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,9 @@ from typing import Any
 
 import msgspec
 import psycopg
-from psycopg import errors
 
 from features.clock import micros, rfc3339
-from features.store.base import StoreError, Unreachable, address
+from model.database import Database
 from model.predictions import postgres_outcomes
 from model.predictions.entry import Entry, Header, Prediction, exact, expand, inexact
 from model.predictions.outcome import Outcome, Outcomes, Settled
@@ -109,8 +107,8 @@ class Table:
 
     def writer(self) -> psycopg.Connection:
         """A connection for `insert`; the tables are made if that of predictions is missing and may be made."""
-        with self.telling():
-            connection = self._connect(f"holdfast predictions {socket.gethostname()[:40]}")
+        with self._database.telling():
+            connection = self._database.connect(f"holdfast predictions {socket.gethostname()[:40]}")
             try:
                 connection.execute(f"SET statement_timeout = '{_PATIENCE}s'")
                 if connection.execute("SELECT to_regclass(%s)", [self.name]).fetchone() == (None,):
@@ -129,7 +127,7 @@ class Table:
             psycopg.DataError, OverflowError, ValueError: for a record that the table cannot hold.
         """
         rows, told = 0, list[Outcome]()
-        with self.telling(), connection.transaction():
+        with self._database.telling(), connection.transaction():
             with connection.cursor() as cursor, cursor.copy(f"COPY pg_temp.incoming ({_LISTED}) FROM STDIN") as copy:
                 for header, record in records:
                     if isinstance(record, Outcomes):
@@ -203,52 +201,12 @@ class Table:
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection]:
         """A connection for one piece of work."""
-        with self.telling(), self._connect("holdfast") as connection:
+        with self._database.telling(), self._database.connect("holdfast") as connection:
             yield connection
 
-    def _connect(self, application: str) -> psycopg.Connection:
-        try:
-            psycopg.conninfo.conninfo_to_dict(address(self.url))
-        except psycopg.ProgrammingError:
-            raise StoreError(
-                f"{redacted(self.url)} is no address: use postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-            ) from None
-        connection = psycopg.connect(
-            self.url,
-            autocommit=True,
-            application_name=application,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-        )
-        connection.execute("SET TIME ZONE 'UTC'; SET jit = off")
-        return connection
-
-    @contextmanager
-    def telling(self) -> Iterator[None]:
-        """A driver's error in our words, without the password; what is wrong with a row's values stays as it is."""
-        try:
-            yield
-        except errors.DataError:
-            raise
-        except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
-            raise StoreError(
-                f"{self.where} lacks a table or a column: run `holdfast migrate` ({self._said(error)})"
-            ) from error
-        except errors.InsufficientPrivilege as error:
-            raise StoreError(
-                f"{self.where}: {self._said(error)}: run `holdfast migrate` as a user who may, and grant SELECT and "
-                "INSERT on predictions and outcomes, and UPDATE on outcomes"
-            ) from error
-        except psycopg.OperationalError as error:
-            refused = re.search("(?:FATAL:|fe_sendauth:) *(.*)", str(error))
-            if refused and not re.search("starting|shutting|terminat|not yet|too many|remaining", str(error)):
-                raise StoreError(f"{redacted(self.url)} refuses the connection: {refused[1]}") from error
-            raise Unreachable(f"{redacted(self.url)} is out of reach: {self._said(error)}") from error
-        except psycopg.Error as error:
-            raise StoreError(f"{self.where}: {self._said(error)}") from error
-
-    def _said(self, error: Exception) -> str:
-        return str(error).replace(self.url, redacted(self.url)).partition("\n")[0]
+    @property
+    def _database(self) -> Database:
+        return Database(self.url, self.where, "SELECT and INSERT on predictions and outcomes, and UPDATE on outcomes")
 
 
 def _row(one: Prediction) -> tuple[Any, ...]:

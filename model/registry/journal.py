@@ -56,7 +56,7 @@ class FileJournal:
     def entries(self) -> list[Entry]:
         """Every entry, oldest first."""
         whole = self._whole()
-        if not whole.startswith(self._known):
+        if not whole.startswith(self._known):  # somebody changed what was written
             self._known, self._entries = b"", []
         for line in _lines(whole[len(self._known) :]):
             self._entries.append(chain.read(len(self._entries) + 1, line, str(self.path)))
@@ -65,7 +65,7 @@ class FileJournal:
 
     def append(self, decide: Decide) -> list[Entry]:
         """Add what `decide` says, for ever."""
-        with exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
+        with self._telling(), exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
             added = decide(self.entries())
             made = chain.extend(_lines(self._known), self._noted(), added, str(self.path))
             if made:
@@ -87,12 +87,17 @@ class FileJournal:
                 raise Busy(str(error)) from None
             yield
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RegistryError(f"the journal {self.path} cannot be read or written: {error}") from error
+
     def _whole(self) -> bytes:
         """All lines that are complete."""
-        try:
-            written = self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
+        with self._telling():
+            written = self.path.read_bytes() if self.path.exists() else b""
         return written[: written.rfind(b"\n") + 1]
 
     def _write(self, lines: list[bytes]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from features.clock import parse, wall
+from features.store import POSTGRESQL
 from model.registry import process
 from model.registry.chain import Verified
 from model.registry.entry import CHAMPION, DECIDING, Action, Check, Entry
@@ -37,7 +38,14 @@ def open_registry(url: str | None, directory: Path, who: str | None = None, imag
     """
     if url is None:
         return Registry(FileJournal(directory), who, image)
-    raise RegistryError(f"HOLDFAST_REGISTRY_URL={redacted(url)}: no engine for it; use postgresql://...")
+    if url.partition(":")[0] not in POSTGRESQL:
+        raise RegistryError(
+            f"HOLDFAST_REGISTRY_URL={redacted(url)}: no engine for it; use postgresql://USER:PASSWORD@HOST/DATABASE, "
+            f"or none for the journal in {directory}"
+        )
+    from model.registry.postgres import PostgresJournal  # late: a driver that a laptop need not load
+
+    return Registry(PostgresJournal(url), who, image)
 
 
 class Registry:
