@@ -38,13 +38,19 @@ def split(usecase: UseCase, dataset: Dataset) -> Split:
     """
     if not isinstance(usecase.label, Absence):
         place = bucket(dataset.key, 5)
-        return _learnable(Split(dataset.take(place < 3), dataset.take(place == 3), dataset.take(place == 4)))
+        return _learnable(Split(dataset.take(place < 3), dataset.take(place == 3), held_out(usecase, dataset)))
     times = np.unique(dataset.t)
     test = int(times[-1])
     valid = _last_before(times, test - usecase.label.horizon, dataset)
     last = _last_before(times, valid - usecase.label.horizon, dataset)
     parts = (dataset.take(dataset.t <= last), dataset.take(dataset.t == valid), dataset.take(dataset.t == test))
     return _learnable(Split(*parts))
+
+
+def held_out(usecase: UseCase, dataset: Dataset) -> Dataset:
+    """The examples of one label time that no training takes, now or later: where labels have times of their own, all of
+    a time that is later than what a model was trained on; else those of a fifth of the keys."""
+    return dataset if isinstance(usecase.label, Absence) else dataset.take(bucket(dataset.key, 5) == 4)
 
 
 def folds(key: np.ndarray[Any, Any], label: np.ndarray[Any, Any], count: int, repeat: int) -> Iterator[tuple[Any, Any]]:

@@ -98,18 +98,23 @@ class Floors:
 
     Args:
         roc_auc: at least, on held-out examples; ece: expected calibration error, at most;
-        margin: how much lower than the champion's its ROC-AUC may be: less is noise that nobody should wait for;
+        margin: a ROC-AUC that is shown to be lower than the champion's by more is refused; less is noise;
+        loss: one that is lower by more is refused however uncertain that is;
         slowdown: how many times the champion's CPU time scoring may take.
     """
 
     roc_auc: float = 0.6
     ece: float = 0.05
     margin: float = 0.005
+    loss: float = 0.011
     slowdown: float = 3.0
 
     def __post_init__(self) -> None:
-        if not (0.5 <= self.roc_auc < 1 and 0 < self.ece <= 1 and 0 <= self.margin < 0.5 and self.slowdown >= 1):
-            raise UseCaseError(f"{self}: roc_auc in [.5, 1), ece in (0, 1], margin in [0, .5), slowdown 1 or more")
+        beside = 0 <= self.margin <= self.loss < 0.5 and self.slowdown >= 1
+        if not (beside and 0.5 <= self.roc_auc < 1 and 0 < self.ece <= 1):
+            raise UseCaseError(
+                f"{self}: roc_auc in [.5, 1), ece in (0, 1], 0 <= margin <= loss < .5, slowdown 1 or more"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,195 @@
+"""The promotion gate: whether a model is good enough to go live, and no worse than the one that is.
+
+Absolute floors, and a paired comparison with the champion on the same held-out examples. The comparison asks for
+non-inferiority with a margin (Floors.margin), as a candidate is hardly ever better: retrained on the same data it is as
+good but for noise, and refusing it for noise would keep models old. It is refused where
+- it is shown to be worse by more than the margin: even the difference + 2.33 standard errors is below -margin (99 %,
+  one-sided), or
+- the difference itself is below -`Floors.loss`, however uncertain it is: with few examples a model can be 2 points
+  worse and nothing be shown.
+What these two let pass and refuse is measured by `python -m benchmarks.gate` (docs/adr).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.store.base import EventStore
+from model import gate
+from model.gate import GateRefused
+from model.numeric import Floats
+from model.registry import Check
+from model.scorer import Scorer
+from training import metrics
+from training.comparison import ComparisonError, Contender, Examples, differences, examples
+from training.dataset import Dataset
+from training.fit import Labels
+from usecases import Floors, UseCase
+
+SHOWN = 2.33
+"""Standard errors: 99 % of a normal distribution lie below so many."""
+ROWS, ROUNDS = 256, 9
+"""Rows that are scored to measure what scoring costs, and how often."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the gate says of a candidate beside a champion (None: there is none yet): every check, passed or not."""
+
+    tag: str
+    content: str
+    champion: str | None
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check did."""
+        return all(check["passed"] for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why not, in words."""
+        return [check["said"] for check in self.checks if not check["passed"]]
+
+    @property
+    def proof(self) -> str:
+        """All of it in one line."""
+        return "; ".join(check["said"] for check in self.checks)
+
+
+def judge(
+    usecase: UseCase,
+    events: EventStore,
+    candidate: Path,
+    champion: Path | None,
+    *,
+    as_of: int,
+    cache: Path,
+) -> Judged:
+    """Ask everything of the artefact in `candidate`, beside the one in `champion`, on what is known at `as_of`.
+
+    Raises:
+        ArtefactError: if one of them cannot be read. StoreError, LeakageError: if there are no sound examples.
+    """
+    one = Contender.of(candidate, usecase)
+    tag, content = one.manifest.tag, one.manifest.content_digest
+    other = None if champion is None else Contender.of(champion, usecase)
+    before = None if other is None else other.manifest.tag
+    try:
+        loaded = gate.load(candidate, usecase.features)
+    except GateRefused as error:
+        return Judged(tag, content, before, [_check("loads", "; ".join(error.reasons), passed=False)])
+    checks = [_check("loads", loaded.proof)]
+    beside = one if other is None else other
+    try:
+        common = examples(usecase, events, one, beside, as_of=as_of, cache=cache)
+    except ComparisonError as error:
+        return Judged(tag, content, before, [*checks, _check("champion", str(error), passed=False)])
+    if common.label.all() or not common.label.any():
+        said = f"the {common.source} have only one outcome: nothing can be measured on them"
+        return Judged(tag, content, before, [*checks, _check("examples", said, passed=False)])
+    checks += _floors(usecase.floors, common)
+    if other is not None:
+        checks.append(_beside(usecase.floors, common, other.manifest.tag))
+        if other.scorer is not None and common.dataset is not None:
+            checks.append(_cost(usecase.floors, loaded.scorer, other.scorer, common.dataset))
+    return Judged(tag, content, before, checks)
+
+
+def _floors(floors: Floors, common: Examples) -> list[Check]:
+    measured = metrics.measure(common.label, common.first)
+    auc, excess = measured["roc_auc"], excess_ece(common.label, common.first)
+    nothing = metrics.measure(common.label, np.full(len(common), common.label.mean()))["log_loss"]
+    return [
+        _check(
+            "roc_auc",
+            f"ROC-AUC {auc:.4f} on {common.source}, at least {floors.roc_auc:g} is asked for",
+            auc,
+            floors.roc_auc,
+            passed=auc >= floors.roc_auc,
+        ),
+        _check(
+            "log_loss",
+            f"log loss {measured['log_loss']:.4f}, {nothing:.4f} for who knows the share of positives and no more",
+            measured["log_loss"],
+            nothing,
+            passed=measured["log_loss"] < nothing,
+        ),
+        _check(
+            "ece",
+            f"calibration error {excess:.4f} beyond what chance gives, at most {floors.ece:g} is allowed",
+            excess,
+            floors.ece,
+            passed=excess <= floors.ece,
+        ),
+    ]
+
+
+def _beside(floors: Floors, common: Examples, champion: str) -> Check:
+    found = differences(common)["roc_auc"]
+    low, high = found.interval
+    shown = found.difference + SHOWN * found.error < -floors.margin
+    large = found.difference < -floors.loss
+    verdict = (
+        f"shown to be worse by more than {floors.margin:g}"
+        if shown
+        else f"worse by more than {floors.loss:g}, whatever the uncertainty"
+        if large
+        else f"not shown to be worse by more than {floors.margin:g}"
+    )
+    return _check(
+        "champion",
+        f"ROC-AUC {found.difference:+.4f} ({low:+.4f} to {high:+.4f}) beside {champion}: {verdict}",
+        found.difference,
+        -floors.loss if large else -floors.margin,
+        passed=not (shown or large),
+    )
+
+
+def _cost(floors: Floors, candidate: Scorer, champion: Scorer, dataset: Dataset) -> Check:
+    rows = dataset.take(np.arange(ROWS) % len(dataset))
+    factor = slowdown(lambda: candidate.score_features(rows.features), lambda: champion.score_features(rows.features))
+    return _check(
+        "cost",
+        f"scoring takes {factor:.2f} x the champion's CPU time, at most {floors.slowdown:g} is allowed",
+        factor,
+        floors.slowdown,
+        passed=factor <= floors.slowdown,
+    )
+
+
+def excess_ece(label: Labels, probability: Floats, draws: int = 100, seed: int = 0) -> float:
+    """ECE less what a perfectly calibrated model with these probabilities would show on as many examples: the mean ECE
+    of labels drawn from the probabilities themselves (Brocker and Smith 2007, Increasing the Reliability of Reliability
+    Diagrams, section 3: consistency resampling); rounded to 6 digits."""
+    random = np.random.default_rng(seed)
+    chance = [metrics.ece(random.random(len(label)) < probability, probability) for _ in range(draws)]
+    return round(metrics.ece(label, probability) - float(np.mean(chance)), 6)
+
+
+def slowdown(one: Callable[[], object], other: Callable[[], object]) -> float:
+    """CPU time of a call over that of another: the least of each, taken in turns, as what disturbs only adds."""
+    taken: list[tuple[int, int]] = []
+    for _ in range(ROUNDS):
+        marks = [time.thread_time_ns()]
+        for call in (one, other):
+            call()
+            marks.append(time.thread_time_ns())
+        taken.append((marks[1] - marks[0], marks[2] - marks[1]))
+    return round(min(t for t, _ in taken) / max(min(t for _, t in taken), 1), 3)
+
+
+def _check(
+    name: str,
+    said: str,
+    value: float | str | None = None,
+    limit: float | str | None = None,
+    *,
+    passed: bool = True,
+) -> Check:
+    return Check(check=name, value=value, limit=limit, passed=passed, said=said)
