@@ -127,10 +127,10 @@ def examples(
             "answers on held-out examples: it cannot be compared"
         )
     t = _time(usecase, events, as_of, None if stored is None else stored.stored)
-    for one in (first, second):
-        if one.seen_until(usecase) > t:
+    for side in (first, second):
+        if side.seen_until(usecase) > t:
             raise ComparisonError(
-                f"{one.manifest.tag} has seen what happened until {clock.rfc3339(one.seen_until(usecase))}, so the "
+                f"{side.manifest.tag} has seen what happened until {clock.rfc3339(side.seen_until(usecase))}, so the "
                 f"examples of {clock.rfc3339(t)} are not held out from it: train it on data that end earlier "
                 "(HOLDFAST_NOW), or compare on later data"
             )
