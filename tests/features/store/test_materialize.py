@@ -68,19 +68,20 @@ def replay(home: Path, online: OnlineStore, features: FeatureSet, runs: Sequence
     """Every run that ends leaves what a full one would; after one that fails each row is true for its as_of."""
     offline = ParquetStore(home / "store", features, {"events": Source(Visit)})
     history: list[Row] = []
-    before: list[Row] = []
+    may: list[list[Row]] = [[]]
+    """What a row may have been made from: the events of the last run that ended, and of those that failed since."""
     for number, run in enumerate(runs):
         if run.events:
             new = [replace(row, event_id=f"{number}-{row.event_id}") for row in run.events]
             lay(home, len(offline.batches()) + 1, new)
             history = history + new
-
+        may.append(history)
         try:
             outcome = materialize(offline, online, run.t, full=run.full, size=1, progress=failing(run.fails_after))
         except FailedError:
-            honest(online, features, (before, history))
+            honest(online, features, may)
             continue
-        before = history
+        may = [history]
         same(online.read(ASKED), oracle(features.aggregates, history, Spine.at(ASKED, run.t)))
         known = len(offline.keys(run.t))
         assert outcome.now == online.as_of() == Materialized(run.t, len(offline.batches()), known)
@@ -89,8 +90,8 @@ def replay(home: Path, online: OnlineStore, features: FeatureSet, runs: Sequence
     same(online.read(ASKED), oracle(features.aggregates, history, Spine.at(ASKED, runs[-1].t)))
 
 
-def honest(online: OnlineStore, features: FeatureSet, histories: tuple[list[Row], list[Row]]) -> None:
-    """Each row is what the oracle says for the row's own as_of, by the events of before or those of now."""
+def honest(online: OnlineStore, features: FeatureSet, histories: Sequence[list[Row]]) -> None:
+    """Each row is what the oracle says for the row's own as_of, by one of these histories."""
     with suppress(StoreError):  # nothing was materialized before either
         found = online.read(ASKED)
         told = [oracle(features.aggregates, history, Spine(np.array(ASKED), found.as_of)) for history in histories]
