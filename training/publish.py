@@ -30,7 +30,8 @@ class Draft:
 
     Attributes:
         dataset: all examples; parts: those that were fitted, chosen and measured on.
-        metrics: what was measured on the test part. search: the summary of the search for parameters, None without one.
+        metrics: what was measured on the test part. parameters: what the model was fitted with.
+        search: the summary of the search for parameters, None without one.
     """
 
     usecase: UseCase
@@ -39,6 +40,7 @@ class Draft:
     parts: Split
     metrics: dict[str, Any]
     parent: str | None
+    parameters: fit.Parameters
     search: dict[str, Any] | None = None
 
     @property
@@ -68,7 +70,7 @@ class Draft:
             "dataset": self.about.model_dump(),
             "libraries": {name: library.model_dump() for name, library in gate.installed().items()},
             "numeric": numeric.baseline(),
-            "parameters": _parameters(self.scorer),
+            "parameters": _parameters(self.scorer, self.parameters),
             "search": self.search,
             "metrics": self.metrics,
         }
@@ -132,12 +134,13 @@ def _same(name: str, content: str) -> Manifest | None:
     return next((manifest for manifest in there if manifest.content_digest == content), None)
 
 
-def _parameters(scorer: Scorer) -> dict[str, Any]:
+def _parameters(scorer: Scorer, given: fit.Parameters) -> fit.Parameters:
+    """What was given, and what fitting made of it."""
     if isinstance(scorer.model, Boosted):
         booster, workers = scorer.model.booster, scorer.model.booster.attr("workers")
         together = {"workers": int(workers)} if workers else {}
-        return {**fit.PARAMETERS, "trees": booster.num_boosted_rounds(), "patience": fit.PATIENCE, **together}
-    return {"C": fit.PENALTY, "penalty": "l2"}
+        return {**given, "trees": booster.num_boosted_rounds(), "patience": fit.PATIENCE, **together}
+    return dict(given)
 
 
 def _times(usecase: UseCase, part: Dataset) -> list[str]:

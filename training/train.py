@@ -38,14 +38,20 @@ def train(
     algorithm: str = Boosted.algorithm,
     parent: str | None = None,
     trees: fit.Boosting = fit.boosted,
+    trials: int = 0,
     progress: Step = lambda *_: None,
 ) -> Trained:
     """Train a use case on everything known at `as_of` (microseconds) and store the artefact; `trees` fits the trees.
 
     The same events, code and settings give the same `content_digest`; a model that is in the store is not stored again.
 
+    Args:
+        trials: how many to search the algorithm's parameters with, on train and valid and in this process; 0 takes the
+            defaults. What was tried is kept in `search`, beside `cache`, and need not be tried again.
+
     Raises:
         LeakageError, LabelError, StoreError: if there is no sound training set.
+        SearchError: if `trials` is negative. StoreError: if another process is at the same search.
         GateRefused: if the model fails its own gate.
     """
     progress("training set", 0, 5)
@@ -59,15 +65,23 @@ def train(
         f"{f'; {compared:,} rows unchanged with the future hidden' if compared else ''}"
     ]
     matrices = {name: (usecase.features.matrix(p.features), p.label) for name, p in parts.parts().items()}
+    parameters, summary = dict(fit.DEFAULTS), None
+    if trials:
+        from training.search import search  # late: Optuna takes long to import
+
+        found = search(usecase, parts, trials, cache.with_name("search"), progress, algorithm=algorithm)
+        parameters[algorithm], summary = found.parameters, found.summary
+        proof.append(found.line)
     scorers: dict[str, Scorer] = {}
     for step, name in enumerate((Boosted.algorithm, Linear.algorithm), start=1):
         progress(f"fit {name}", step, 5)
-        scorers[name] = fit.scorer(name, usecase, matrices["train"], matrices["valid"], trees)
+        scorers[name] = fit.scorer(name, usecase, matrices["train"], matrices["valid"], trees, parameters[name])
     progress("measure", 3, 5)
     measured = _measure(scorers[algorithm], scorers[Linear.algorithm], parts.test)
     proof.append(f"test on {len(parts.test):,} examples: {_said(measured, 'model')}; {_said(measured, 'logistic')}")
     progress("store", 4, 5)
-    manifest, stored = publish(Draft(usecase, scorers[algorithm], dataset, parts, measured, parent))
+    draft = Draft(usecase, scorers[algorithm], dataset, parts, measured, parent, parameters[algorithm], summary)
+    manifest, stored = publish(draft)
     loaded = gate.load(model_store.path(manifest.tag), usecase.features)
     proof.append(f"{'stored' if stored else 'already stored'}: {loaded.proof}")
     progress("store", 5, 5)
