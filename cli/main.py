@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import batch, contract, data, features, modelling, predictions
+from cli import batch, contract, data, explain, features, modelling, predictions, replay
 from cli.console import Json, Out, table
 from cli.models import models
 from settings import PREFIX, HoldfastError, Settings, redacted
@@ -39,6 +39,8 @@ for command in (
     modelling.parity,
     modelling.run,
     batch.score,
+    replay.replay,
+    explain.explain,
 ):
     app.command(command.__name__)(command)
 app.command("demo-skew")(modelling.demo_skew)

@@ -12,6 +12,7 @@ from cli.data import UseCaseOption
 from cli.export import document, export
 from cli.workspace import Workspace
 from features import clock
+from model.predictions import Prediction
 from model.predictions.outcome import Settled
 from model.predictions.pseudonym import Pseudonyms
 from model.predictions.reading import Log, open_log
@@ -31,13 +32,7 @@ def show_command(
 ) -> None:
     """Everything that an answer was made of: inputs, aggregates, features, score, model, times; and its outcome."""
     out, (log, workspace) = Out(as_json), _log(usecase)
-    pseudonyms = Pseudonyms(workspace.settings.id_hmac_key)
-    found = list(log.settled(log.find(name) or log.find(pseudonyms(name))))
-    if not found:
-        raise HoldfastError(
-            f"no prediction and no request {name!r} is in the log; an answer is in it at once where the log is in "
-            f"files, and after about a second where it is in PostgreSQL{_otherwise(log, pseudonyms)}"
-        )
+    found = list(log.settled(look_up(log, Pseudonyms(workspace.settings.id_hmac_key), name)))
     for one in found:
         told = document(one)
         plain = {field: value for field, value in told.items() if not isinstance(value, dict)}
@@ -131,9 +126,29 @@ def outcomes_command(
     out.result({"outcomes": [document(one) for one in found]})
 
 
+def log_of(workspace: Workspace) -> Log:
+    """Where its answers are."""
+    return open_log(workspace.settings.predictions_url, workspace.home, workspace.usecase.name)
+
+
+def look_up(log: Log, pseudonyms: Pseudonyms, name: str) -> list[Prediction]:
+    """The prediction with that id, or those of the request with that id, ours or the client's.
+
+    Raises:
+        HoldfastError: if there is none.
+    """
+    found = log.find(name) or log.find(pseudonyms(name))
+    if not found:
+        raise HoldfastError(
+            f"no prediction and no request {name!r} is in the log; an answer is in it at once where the log is in "
+            f"files, and after about a second where it is in PostgreSQL{_otherwise(log, pseudonyms)}"
+        )
+    return found
+
+
 def _log(usecase: str | None) -> tuple[Log, Workspace]:
     workspace = Workspace.open(usecase)
-    return open_log(workspace.settings.predictions_url, workspace.home, workspace.usecase.name), workspace
+    return log_of(workspace), workspace
 
 
 def _otherwise(log: Log, pseudonyms: Pseudonyms) -> str:
