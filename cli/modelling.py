@@ -29,11 +29,18 @@ Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your ow
 def train(
     usecase: Name,
     algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two to store.")] = "xgboost",
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Search the parameters with so many trials; default: no search.")
+    ] = None,
     engine: Annotated[Engine, Wide] = None,
     master: Annotated[str | None, Master] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on everything known now, measure it on held-out data, and store it.
+
+    With `--trials N`, parameters are searched for on folds that leave the held-out data out; the first trial is the
+    defaults, and they stay where the best trial is not better by more than luck. A search that was interrupted, or is
+    asked for more trials, goes on.
 
     With `--engine spark`, executors compute the training set and fit the trees together.
     """
@@ -51,6 +58,7 @@ def train(
             algorithm=algorithm,
             parent=parent,
             trees=boosted if engine != "spark" else _distributed(workspace),
+            trials=trials or 0,
             progress=progress,
         )
     for line in trained.proof:

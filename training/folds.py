@@ -74,7 +74,7 @@ def folds(usecase: UseCase, parts: Split) -> list[Fold]:
             found.append(fold)
     if not found:
         raise LabelError(
-            f"{usecase.name}: {len(label):,} examples without the test part, {int(label.sum()):,} of them positive, are "
+            f"{usecase.name}: {len(label):,} examples beside the test part, {int(label.sum()):,} of them positive, are "
             "too few for a fold with both outcomes in each of its parts: train without a search, or ingest more history"
         )
     return found
