@@ -12,6 +12,7 @@ import httpx
 
 from cli.console import Out
 from cli.parity import requests
+from cli.promotion import PromotionRefused, promote, told
 from cli.server import ServerError, in_use, serve
 from cli.workspace import Workspace
 from features import clock
@@ -88,8 +89,10 @@ def _model(workspace: Workspace, out: Out) -> str:
         tag, proof = workspace.model(progress)
     for line in proof:
         out.proved("train", line)
-    workspace.registry.promote(workspace.usecase.name, tag, why="first model", proof="passed the load gate")
-    return f"{tag} is now {workspace.usecase.name}@champion"
+    promotion = promote(workspace, tag, why="first model")
+    if promotion.judged and promotion.outcome == "refused":
+        raise PromotionRefused(f"{tag} is not good enough to be served: {'; '.join(promotion.judged.reasons)}")
+    return told(promotion, workspace.usecase.name)
 
 
 def _rows(workspace: Workspace) -> str:

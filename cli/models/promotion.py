@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from cli.console import Out
 from cli.models.app import AsJson, Name, Tag, Why, models, usecase_of
@@ -11,14 +14,28 @@ from model import gate, store
 
 
 @models.command("promote")
-def promote_command(tag: Tag, why: Why = "", as_json: AsJson = False) -> None:
-    """Make a model the champion, if the gate lets it pass here."""
+def promote_command(
+    tag: Tag,
+    why: Why = "",
+    force: Annotated[bool, typer.Option("--force", help="Although the gate refuses; needs --why.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model the champion, if the gate lets it pass beside the one that is; a refusal tells every reason."""
+    from cli.promotion import PromotionRefused, promote, told  # late, with scikit-learn
+
     workspace = Workspace.open(usecase_of(tag))
     out, exact = Out(as_json), workspace.registry.resolve(tag)
-    proof = gate.load(store.path(exact), workspace.usecase.features).proof
-    entry = workspace.registry.promote(workspace.usecase.name, exact, why=why, proof=proof)
-    out.proved("promote", f"{exact} is {entry.usecase}@{entry.alias}, before: {entry.before or 'none'}; {proof}")
-    out.result(asdict(entry))
+    promotion = promote(workspace, exact, why=why, force=force)
+    for check in promotion.judged.checks if promotion.judged else []:
+        out.proved("passed" if check["passed"] else "NOT PASSED", check["said"])
+    out.result(promotion.result())
+    if promotion.judged and promotion.outcome == "refused":
+        failed = ", ".join(check["check"] for check in promotion.judged.checks if not check["passed"])
+        raise PromotionRefused(
+            f"{exact} is not promoted ({failed}), as the lines above say; the journal has it. With --force --why '...' it "
+            "would be, and the journal would have that too"
+        )
+    out.proved("promote", told(promotion, workspace.usecase.name))
 
 
 @models.command("rollback")
