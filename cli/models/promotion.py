@@ -32,8 +32,8 @@ def promote_command(
     if promotion.judged and promotion.outcome == "refused":
         failed = ", ".join(check["check"] for check in promotion.judged.checks if not check["passed"])
         raise PromotionRefused(
-            f"{exact} is not promoted ({failed}), as the lines above say; the journal has it. With --force --why '...' it "
-            "would be, and the journal would have that too"
+            f"{exact} is not promoted ({failed}), as the lines above say; the journal has it. With --force --why '...' "
+            "it would be, and the journal would have that too"
         )
     out.proved("promote", told(promotion, workspace.usecase.name))
 
