@@ -33,7 +33,7 @@ def save(manifest: Manifest, write: Callable[[Path], None]) -> bool:
 
     It appears whole or not at all, whenever the process is killed.
     """
-    if _there(manifest.tag):
+    if there(manifest.tag):
         return False
     with staging() as directory:
         write(directory)
@@ -73,16 +73,25 @@ def delete(tag: str) -> None:
             found.parent.rmdir()
 
 
+def there(tag: str) -> bool:
+    """Whether the store has a model of exactly that tag."""
+    try:
+        exact = bentoml.Tag.from_taglike(tag)
+    except (BentoMLException, ValueError):  # no tag at all
+        return False
+    return bool(exact.version) and str(exact) == tag and (_models() / exact.path() / INFO).exists()
+
+
 def path(tag: str) -> Path:
     """Directory of the artefact with that exact tag.
 
     Raises:
         ModelNotFound: naming those that are there.
     """
-    if not _there(tag):
+    if not there(tag):
         name = tag.split(":")[0]
-        there = ", ".join(one for one in tags() if one.split(":")[0] == name) or "none"
-        raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {there}")
+        others = ", ".join(one for one in tags() if one.split(":")[0] == name) or "none"
+        raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {others}")
     return _models() / tag.replace(":", "/")
 
 
@@ -119,15 +128,6 @@ def _models() -> Path:
     return Path(BentoMLContainer.model_store_dir.get())
 
 
-def _there(tag: str) -> bool:
-    """Whether the store has a model of exactly that tag."""
-    try:
-        exact = bentoml.Tag.from_taglike(tag)
-    except (BentoMLException, ValueError):  # no tag at all
-        return False
-    return bool(exact.version) and str(exact) == tag and (_models() / exact.path() / INFO).exists()
-
-
 def _made(name: str | None) -> dict[str, datetime]:
     """When each model was made, by tag, oldest first."""
     found = {}
@@ -144,7 +144,7 @@ def _put(directory: Path, manifest: Manifest) -> bool:
     making.settle(directory)
     target = _models() / manifest.name / manifest.version
     with _changing():
-        if _there(manifest.tag):
+        if there(manifest.tag):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # half of one, left by something else: it has no INFO
@@ -180,7 +180,7 @@ def _info(manifest: Manifest) -> ModelInfo:
             "created_at": manifest.created_at,
             "content_digest": manifest.content_digest,
             "dataset": manifest.dataset.id,
-            "metrics": manifest.metrics,
+            "metrics": manifest.metrics["model"],
         },
         context=ModelContext(framework_name="", framework_versions={}),
         signatures={},

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from model.numeric import Floats
 from training.fit import Labels
 
 BINS = 15
+DRAWS = 200
 METRICS: dict[str, Callable[[Labels, Floats], float]] = {
     "roc_auc": roc_auc_score,
     "pr_auc": average_precision_score,
@@ -38,7 +38,7 @@ def measure(label: Labels, probability: Floats) -> dict[str, float]:
     return {name: round(float(metric(label, probability)), 6) for name, metric in METRICS.items()}
 
 
-def intervals(label: Labels, probability: Floats, draws: int = 200, seed: int = 0) -> dict[str, list[float]]:
+def intervals(label: Labels, probability: Floats, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
     """95 % percentile bootstrap over rows: metric -> [low, high], rounded to 6 digits.
 
     ECE is a sum of absolute values, so resampling biases its interval upward: read it as an upper bound.
@@ -46,45 +46,28 @@ def intervals(label: Labels, probability: Floats, draws: int = 200, seed: int = 
     Raises:
         ValueError: if `label` has only one outcome.
     """
-    sample = _Sample(label, probability)
-    drawn = [sample.measure(rows) for rows in _drawn(label, draws, seed)]
-    return {name: _interval([one[name] for one in drawn]) for name in METRICS}
+    drawn = resampled(label, {"": probability}, draws, seed)[""]
+    return {name: interval(values) for name, values in drawn.items()}
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far a metric of one model lies above that of another on the same rows: the difference itself, its 95 %
-    percentile interval and its standard error, both bootstrapped over rows."""
+def resampled(
+    label: Labels, answers: Mapping[str, Floats], draws: int = DRAWS, seed: int = 0
+) -> dict[str, dict[str, Floats]]:
+    """Every metric of each answer in `draws` draws, float64: name -> metric -> one value per draw.
 
-    difference: float
-    interval: list[float]
-    error: float
+    All answers are measured on the same draws, so that their differences are paired.
+    """
+    samples = {name: Sample(label, probability) for name, probability in answers.items()}
+    drawn = [{name: sample.measure(rows) for name, sample in samples.items()} for rows in redrawn(label, draws, seed)]
+    return {name: {metric: np.array([one[name][metric] for one in drawn]) for metric in METRICS} for name in samples}
 
 
-def paired(label: Labels, first: Floats, second: Floats, draws: int = 400, seed: int = 0) -> dict[str, Difference]:
-    """Metrics of the probabilities `first` less those of `second`, float64 of n each, on the same rows in each draw.
+def redrawn(label: Labels, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray[Any, Any]]:
+    """Positions of n rows drawn with replacement, `draws` times, each time with both outcomes among them.
 
     Raises:
         ValueError: if `label` has only one outcome.
     """
-    one, other = _Sample(label, first), _Sample(label, second)
-    drawn = []
-    for rows in _drawn(label, draws, seed):
-        above, below = one.measure(rows), other.measure(rows)
-        drawn.append({name: above[name] - below[name] for name in METRICS})
-    above, below = measure(label, first), measure(label, second)
-    return {
-        name: Difference(
-            round(above[name] - below[name], 6),
-            _interval([values[name] for values in drawn]),
-            round(float(np.std([values[name] for values in drawn])), 6),
-        )
-        for name in METRICS
-    }
-
-
-def _drawn(label: Labels, draws: int, seed: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Rows drawn with replacement, as many as there are, with both outcomes among them."""
     if label.all() or not label.any():
         raise ValueError("intervals need both outcomes among the labels")
     random = np.random.default_rng(seed)
@@ -95,35 +78,54 @@ def _drawn(label: Labels, draws: int, seed: int) -> Iterator[np.ndarray[Any, Any
         yield rows
 
 
-def _interval(values: Sequence[float]) -> list[float]:
+def interval(values: Floats) -> list[float]:
+    """The middle 95 % of draws, rounded to 6 digits."""
     return [round(float(q), 6) for q in np.quantile(values, [0.025, 0.975])]
 
 
-class _Sample:
+class Sample:
     """Every metric of rows drawn from a sample, in a twentieth of the time of METRICS: what a draw does not change, the
     order of the probabilities and each row's own loss, is found once."""
 
     def __init__(self, label: Labels, probability: Floats) -> None:
         self.label, self.bins = label, np.minimum((probability * BINS).astype(int), BINS - 1)
-        self.gap = probability - label
+        self.probability, self.gap = probability, probability - label
         levels, self.level = np.unique(-probability, return_inverse=True)  # from the most certain down, ties together
         self.levels = len(levels)
         tiny = np.finfo(probability.dtype).eps
         clipped = np.clip(probability, tiny, 1 - tiny)
         self.loss = -np.log(np.where(label, clipped, 1 - clipped))
 
+    def auc(self, rows: np.ndarray[Any, Any]) -> float:
+        """ROC-AUC of the sample's `rows`."""
+        return _auc(*self._counts(rows))
+
+    def promised(self, rows: np.ndarray[Any, Any]) -> float:
+        """The ROC-AUC to expect of the sample's `rows` if every probability is right, however alike the rows are: the
+        model-based concordance (van Klaveren et al., Statistics in Medicine 2016)."""
+        level, p = self.level[rows], self.probability[rows]
+        return _auc(*(np.bincount(level, weight, minlength=self.levels) for weight in (p, 1 - p)))
+
     def measure(self, rows: np.ndarray[Any, Any]) -> dict[str, float]:
         """Metrics of the sample's `rows`."""
-        label, level, gap = self.label[rows], self.level[rows], self.gap[rows]
-        right = np.bincount(level[label], minlength=self.levels)
-        wrong = np.bincount(level[~label], minlength=self.levels)
+        gap, (right, wrong) = self.gap[rows], self._counts(rows)
         found, false = np.cumsum(right), np.cumsum(wrong)
         some = found + false > 0
         precision = found[some] / (found + false)[some]
         return {
-            "roc_auc": float((right * (false[-1] - false + wrong / 2)).sum() / (found[-1] * false[-1])),
+            "roc_auc": _auc(right, wrong),
             "pr_auc": float((right[some] * precision).sum() / found[-1]),
             "log_loss": float(self.loss[rows].mean()),
             "brier": float(np.square(gap).mean()),
             "ece": float(np.abs(np.bincount(self.bins[rows], gap, minlength=BINS)).sum() / len(rows)),
         }
+
+    def _counts(self, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        label, level = self.label[rows], self.level[rows]
+        return np.bincount(level[label], minlength=self.levels), np.bincount(level[~label], minlength=self.levels)
+
+
+def _auc(right: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> float:
+    """From how many positives and negatives each probability has, from the highest down."""
+    false = np.cumsum(wrong)
+    return float((right * (false[-1] - false + wrong / 2)).sum() / (right.sum() * false[-1]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from features.store.base import EventStore
 from model import gate
@@ -12,8 +11,9 @@ from model import store as model_store
 from model.artefact import Manifest
 from model.estimators import Boosted, Linear
 from model.scorer import Scorer
-from training import fit, metrics
-from training.dataset import Dataset, build, check_cut, label_times
+from training import fit, leakage
+from training.dataset import build, check_cut, label_times
+from training.evaluation import evaluation, said
 from training.progress import Step
 from training.publish import Draft, publish
 from training.split import split
@@ -64,6 +64,7 @@ def train(
         f"{f', {cached} of them from the cache' if cached else ''}"
         f"{f'; {compared:,} rows unchanged with the future hidden' if compared else ''}"
     ]
+    proof += leakage.check(usecase, events, parts)
     matrices = {name: (usecase.features.matrix(p.features), p.label) for name, p in parts.parts().items()}
     parameters, summary = dict(fit.DEFAULTS), None
     if trials:
@@ -77,8 +78,8 @@ def train(
         progress(f"fit {name}", step, 5)
         scorers[name] = fit.scorer(name, usecase, matrices["train"], matrices["valid"], trees, parameters[name])
     progress("measure", 3, 5)
-    measured = _measure(scorers[algorithm], scorers[Linear.algorithm], parts.test)
-    proof.append(f"test on {len(parts.test):,} examples: {_said(measured, 'model')}; {_said(measured, 'logistic')}")
+    measured = evaluation(usecase, scorers[algorithm], scorers[Linear.algorithm], parts.test)
+    proof += said(measured, len(parts.test))
     progress("store", 4, 5)
     draft = Draft(usecase, scorers[algorithm], dataset, parts, measured, parent, parameters[algorithm], summary)
     manifest, stored = publish(draft)
@@ -86,15 +87,3 @@ def train(
     proof.append(f"{'stored' if stored else 'already stored'}: {loaded.proof}")
     progress("store", 5, 5)
     return Trained(loaded.manifest, stored, proof)
-
-
-def _measure(model: Scorer, logistic: Scorer, test: Dataset) -> dict[str, Any]:
-    answers = {"model": model.score_features(test.features), "logistic": logistic.score_features(test.features)}
-    measured: dict[str, Any] = {n: metrics.measure(test.label, a.probability) for n, a in answers.items()}
-    return measured | {f"{n}_interval": metrics.intervals(test.label, a.probability) for n, a in answers.items()}
-
-
-def _said(measured: dict[str, Any], name: str) -> str:
-    low, high = measured[f"{name}_interval"]["roc_auc"]
-    own = measured[name]
-    return f"{name} ROC-AUC {own['roc_auc']:.4f} ({low:.4f} to {high:.4f}), log loss {own['log_loss']:.4f}"
