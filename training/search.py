@@ -12,14 +12,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+import sklearn
+import xgboost
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -42,7 +43,8 @@ CHANCE = 0.05
 """How likely the best of so many trials may be to gain so much by luck alone, where it is to replace the defaults."""
 WORST = 25
 """Per cent of the trials so far: who is among them after a fold is not measured on the others."""
-SPACE: dict[str, dict[str, BaseDistribution]] = {
+Range = FloatDistribution | IntDistribution
+SPACE: dict[str, dict[str, Range]] = {
     Boosted.algorithm: {
         "max_depth": IntDistribution(2, 7),
         "eta": FloatDistribution(0.02, 0.2, log=True),
@@ -120,7 +122,7 @@ def _try(algorithm: str, live: optuna.Study, number: int, judge: Judge) -> Froze
     live.sampler = optuna.samplers.TPESampler(seed=SEED + number, n_startup_trials=RANDOM, constant_liar=False)
     if number == 0:
         live.enqueue_trial({name: {**START, **fit.DEFAULTS[algorithm]}[name] for name in space})
-    trial = live.ask(space)
+    trial = live.ask(dict(space))
     parameters, told = _parameters(algorithm, trial), []
     default = live.get_trials(deepcopy=False)[0].user_attrs.get("folds")
     for fold in range(len(judge.folds)):
@@ -152,7 +154,7 @@ def _told(algorithm: str, trials: list[FrozenTrial], judge: Judge, resumed: int)
             for fold in judge.folds
         ],
         "seed": SEED,
-        "space": {name: [getattr(one, of) for of in ("low", "high", "log")] for name, one in space.items()},
+        "space": {name: _range(one) for name, one in space.items()},
         "trials": [
             {
                 "state": trial.state.name.lower(),
@@ -178,6 +180,10 @@ def _parameters(algorithm: str, trial: FrozenTrial | optuna.Trial) -> fit.Parame
     return {**fit.DEFAULTS[algorithm], **own}
 
 
+def _range(of: Range) -> list[float | str]:
+    return [of.low, of.high, *(["log"] if of.log else [])]
+
+
 def _value(trial: FrozenTrial) -> dict[str, Any]:
     """The mean over folds, and its standard error from how much they differ: None where there is one fold."""
     told = trial.user_attrs["folds"]
@@ -188,7 +194,7 @@ def _value(trial: FrozenTrial) -> dict[str, Any]:
 def _line(summary: dict[str, Any], resumed: int) -> str:
     count, gain, chosen = len(summary["trials"]), summary["gain"], summary["chosen"]
     found = f", {resumed} found from before" if resumed else ""
-    few = ", which is all that the data allows" if len(summary["folds"]) < MOST else ""
+    few = " (the data allows no more)" if len(summary["folds"]) < MOST else ""
     if chosen:
         outcome = f"trial {chosen}"
     else:
@@ -205,7 +211,7 @@ def _name(usecase: UseCase, parts: Split, algorithm: str) -> str:
     made_of = [
         *(VERSION, algorithm, parts.train.content, usecase.features.fingerprint, repr(usecase.label)),
         *(fit.DEFAULTS[algorithm], fit.ROUNDS, fit.PATIENCE, numeric.baseline()),
-        [version(name) for name in ("numpy", "optuna", "scikit-learn", "xgboost")],
+        [library.__version__ for library in (np, optuna, sklearn, xgboost)],
     ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
 
