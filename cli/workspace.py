@@ -96,9 +96,7 @@ class Workspace:
     @cached_property
     def registry(self) -> Registry:
         """Aliases and the journal."""
-        return open_registry(
-            self.settings.registry_url, model_store.home() / "holdfast", self.settings.user, self.settings.image
-        )
+        return registry(self.settings)
 
     def online(self) -> OnlineStore:
         """The online store, open for writing."""
@@ -176,3 +174,9 @@ class Workspace:
                 return tag, []
         trained = train(self.usecase, self.events, as_of=self.now, cache=self.cache, progress=progress)
         return trained.manifest.tag, trained.proof
+
+
+def registry(settings: Settings) -> Registry:
+    """Aliases and the journal, under these settings."""
+    directory = model_store.home() / "holdfast"
+    return open_registry(settings.registry_url, directory, settings.user, settings.image, model_store.there)

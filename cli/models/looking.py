@@ -1,4 +1,4 @@
-"""What there is: the stored models, one model, and what happened to them."""
+"""What there is, and what was: the stored models, one model, and what happened to them."""
 
 from __future__ import annotations
 
@@ -11,42 +11,59 @@ from cli.console import Out, table
 from cli.models.app import AsJson, Name, Tag, models, usecase_of
 from cli.workspace import Workspace
 from model import store
-from model.artefact import read_manifest
-from model.registry import CHAMPION
+from model.artefact import Manifest, read_manifest
+from model.registry import CHAMPION, Entry, Registry
+
+FORCED = "forced"
 
 
 @models.command("list")
 def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
     """Every stored model of a use case, oldest first."""
     out, workspace = Out(as_json), Workspace.open(usecase)
-    champion = workspace.registry.alias(workspace.usecase.name)
-    there, broken = store.manifests(workspace.usecase.name)
+    name, registry = workspace.usecase.name, workspace.registry
+    aliases, forced = registry.aliases(name), _forced(registry, name)
+    there, broken = store.manifests(name)
     rows = [
         [
             manifest.tag,
-            CHAMPION if manifest.tag == champion else "",
+            ", ".join(alias for alias, tag in aliases.items() if tag == manifest.tag),
+            FORCED if manifest.tag in forced else "",
             manifest.algorithm,
-            f"{manifest.metrics['model']['roc_auc']:.4f}",
+            _roc_auc(manifest),
             f"{manifest.metrics['model']['log_loss']:.4f}",
             manifest.fingerprint[:16],
             manifest.created_at,
         ]
         for manifest in there
     ]
-    header = ["model", "alias", "algorithm", "ROC-AUC", "log loss", "fingerprint", "created"]
-    out.say(table(rows, header) if rows else f"{workspace.usecase.name} has no models: run `holdfast train`")
+    header = ["model", "alias", "gate", "algorithm", "ROC-AUC (95 %)", "log loss", "fingerprint", "created"]
+    out.say(table(rows, header) if rows else f"{name} has no models: run `holdfast train`")
+    stored = [manifest.tag for manifest in there]
+    away = {alias: tag for alias, tag in aliases.items() if tag not in stored}
+    for alias, tag in away.items():
+        out.say(f"{name}@{alias} is {tag}, which is not in this store")
     for reason in broken:
         out.say(f"not listed: {reason}")
-    out.result({"champion": champion, "models": [manifest.model_dump() for manifest in there], "broken": broken})
+    out.result(
+        {
+            "champion": aliases.get(CHAMPION),
+            "aliases": aliases,
+            "forced": sorted(forced),
+            "models": [manifest.model_dump() for manifest in there],
+            "broken": broken,
+        }
+    )
 
 
 @models.command("show")
 def show_command(tag: Tag, as_json: AsJson = False) -> None:
-    """A model's card, and what its manifest says of its making."""
+    """A model's card, what its manifest says of its making, and what was decided about it."""
     workspace = Workspace.open(usecase_of(tag))
     out, exact = Out(as_json), workspace.registry.resolve(tag)
     directory = store.path(exact)
     manifest = read_manifest(directory)
+    decisions = [e for e in workspace.registry.entries(manifest.name) if e.tag == exact and e.alias]
     out.say((directory / "card.md").read_text())
     facts = {
         "model": manifest.tag,
@@ -59,25 +76,63 @@ def show_command(tag: Tag, as_json: AsJson = False) -> None:
         "directory": str(directory),
     }
     out.say(table([[name, value] for name, value in facts.items()], ["", ""]))
-    out.result(manifest.model_dump())
+    if decisions:
+        out.say("\n" + _table(decisions, proof=True))
+    out.result({**manifest.model_dump(), "decisions": [asdict(entry) for entry in decisions]})
 
 
 @models.command("history")
 def history_command(
     usecase: Name = None,
-    at: Annotated[str | None, typer.Option("--at", help="A time (RFC 3339): what was champion then.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="A time (RFC 3339): what was live then.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Everything that happened to a use case's models; or what was live at a time."""
+    """Everything that happened to a use case's models; or what was live at a time, and who decided it."""
     out, workspace = Out(as_json), Workspace.open(usecase)
-    name = workspace.usecase.name
+    name, registry = workspace.usecase.name, workspace.registry
     if at is not None:
-        tag, serving = workspace.registry.alias(name, at=at), workspace.registry.serving(name, at)
-        out.say(f"{name} at {at}: champion {tag or 'none'}; serving {', '.join(serving) or 'none'}")
-        out.result({"at": at, "champion": tag, "serving": serving})
+        decided, servers = registry.decided(name, at=at), registry.servers(name, at)
+        out.say(f"{name} at {at}: champion {_said(decided) if decided else 'none'}")
+        rows = [[e.tag, e.pod, e.image, e.time] for e in servers]
+        out.say(table(rows, ["serving", "pod", "image", "since"]) if rows else "serving: none")
+        out.result(
+            {
+                "at": at,
+                "champion": decided.tag if decided else None,
+                "decided": asdict(decided) if decided else None,
+                "serving": sorted({entry.tag for entry in servers}),
+                "servers": [asdict(entry) for entry in servers],
+            }
+        )
         return
-    entries = workspace.registry.entries(name)
-    rows = [[e.time, e.action, e.alias, e.tag, e.before or "", e.who, e.pod, e.why] for e in entries]
-    header = ["time", "action", "alias", "model", "before", "who", "pod", "why"]
-    out.say(table(rows, header) if rows else f"{name}: nothing has happened yet")
+    entries = registry.entries(name)
+    out.say(_table(entries) if entries else f"{name}: nothing has happened yet")
     out.result({"entries": [asdict(entry) for entry in entries]})
+
+
+def _forced(registry: Registry, usecase: str) -> set[str]:
+    """Tags that were once promoted although the gate refused them."""
+    return {entry.tag for entry in registry.entries(usecase) if entry.forced}
+
+
+def _roc_auc(manifest: Manifest) -> str:
+    interval = manifest.metrics.get("model_interval", {}).get("roc_auc")
+    around = f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+    return f"{manifest.metrics['model']['roc_auc']:.4f}{around}"
+
+
+def _said(entry: Entry) -> str:
+    how = f"{entry.action}, {FORCED}" if entry.forced else entry.action
+    return f"{entry.tag}, by {entry.who} at {entry.time} ({how}){f': {entry.why}' if entry.why else ''}"
+
+
+def _table(entries: list[Entry], *, proof: bool = False) -> str:
+    """Entries, one a line; with what the gate said."""
+    header = ["time", "action", "alias", "model", "before", "who", "pod", "why"]
+    rows = [
+        [e.time, f"{e.action}, {FORCED}" if e.forced else e.action, e.alias, e.tag, e.before or "", e.who, e.pod, e.why]
+        for e in entries
+    ]
+    if proof:
+        header, rows = [*header, "gate"], [[*row, e.proof] for row, e in zip(rows, entries, strict=True)]
+    return table(rows, header)

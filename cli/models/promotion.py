@@ -1,16 +1,14 @@
-"""What changes what is live: promotion, and the way back."""
+"""What changes what is live: promotion."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cli.console import Out
-from cli.models.app import AsJson, Name, Tag, Why, models, usecase_of
+from cli.models.app import AsJson, Tag, Why, models, usecase_of
 from cli.workspace import Workspace
-from model import gate, store
 
 
 @models.command("promote")
@@ -36,15 +34,3 @@ def promote_command(
             "it would be, and the journal would have that too"
         )
     out.proved("promote", told(promotion, workspace.usecase.name))
-
-
-@models.command("rollback")
-def rollback_command(usecase: Name = None, why: Why = "", as_json: AsJson = False) -> None:
-    """Make the champion before this one the champion again, if the gate lets it pass here."""
-    out, workspace = Out(as_json), Workspace.open(usecase)
-    name = workspace.usecase.name
-    tag = workspace.registry.previous(name)
-    proof = gate.load(store.path(tag), workspace.usecase.features).proof
-    entry = workspace.registry.rollback(name, tag, why=why, proof=proof)
-    out.proved("rollback", f"{tag} is {name}@{entry.alias} again, before: {entry.before}; {proof}")
-    out.result(asdict(entry))

@@ -32,8 +32,11 @@ class Journal(Protocol):
     def entries(self) -> list[Entry]:
         """Every entry, oldest first."""
 
-    def append(self, decide: Decide) -> list[Entry]:
-        """Add what `decide` says, for ever, and give it back with its numbers; nobody else writes meanwhile."""
+    def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
+        """Add what `decide` says, for ever, and give it back with its numbers; then do `then`.
+
+        Nobody else writes meanwhile.
+        """
 
     def verify(self, head: str | None) -> Verified:
         """Look at every byte; `head` is a digest that the chain must hold."""
@@ -63,13 +66,14 @@ class FileJournal:
             self._known += line + b"\n"
         return list(self._entries)
 
-    def append(self, decide: Decide) -> list[Entry]:
+    def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
         """Add what `decide` says, for ever."""
         with self._telling(), exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
             added = decide(self.entries())
             made = chain.extend(_lines(self._known), self._noted(), added, str(self.path))
             if made:
                 self._write([line for _, line in made])
+            then()
         return [entry for entry, _ in made]
 
     def verify(self, head: str | None) -> Verified:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -59,7 +59,7 @@ class PostgresJournal:
             self._read(connection)
         return list(self._entries)
 
-    def append(self, decide: Decide) -> list[Entry]:
+    def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
         """Add what `decide` says, for ever."""
         with self._connected() as connection, connection.transaction():
             _lock(connection)
@@ -77,6 +77,7 @@ class PostgresJournal:
                     "ON CONFLICT (one) DO UPDATE SET number = EXCLUDED.number, digest = EXCLUDED.digest",
                     [made[-1][0].number, head.digest],
                 )
+            then()
         return [entry for entry, _ in made]
 
     def verify(self, head: str | None) -> Verified:

@@ -6,7 +6,7 @@ import enum
 import getpass
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +30,20 @@ ANY: Final = _Any.ANY
 """`expected` of a change that does not look at what the alias was."""
 
 
-def open_registry(url: str | None, directory: Path, who: str | None = None, image: str = "") -> Registry:
-    """The registry at `url` (postgresql://...), or the one in `directory` where it is None.
+def open_registry(
+    url: str | None,
+    directory: Path,
+    who: str | None = None,
+    image: str = "",
+    there: Callable[[str], bool] = lambda _: True,
+) -> Registry:
+    """The registry at `url` (postgresql://...), or the one in `directory` where it is None; the rest is Registry's.
 
     Raises:
         RegistryError: if no engine serves that URL.
     """
     if url is None:
-        return Registry(FileJournal(directory), who, image)
+        return Registry(FileJournal(directory), who, image, there)
     if url.partition(":")[0] not in POSTGRESQL:
         raise RegistryError(
             f"HOLDFAST_REGISTRY_URL={redacted(url)}: no engine for it; use postgresql://USER:PASSWORD@HOST/DATABASE, "
@@ -45,7 +51,7 @@ def open_registry(url: str | None, directory: Path, who: str | None = None, imag
         )
     from model.registry.postgres import PostgresJournal  # late: a driver that a laptop need not load
 
-    return Registry(PostgresJournal(url), who, image)
+    return Registry(PostgresJournal(url), who, image, there)
 
 
 class Registry:
@@ -53,10 +59,17 @@ class Registry:
 
     Args:
         who: whose name the entries carry; None is the user of this process. image: of a deployment.
+        there: whether the store has a model of that tag: no alias is ever given to one that was removed meanwhile.
     """
 
-    def __init__(self, journal: Journal, who: str | None = None, image: str = "") -> None:
-        self.journal, self.who, self.image = journal, who or _user(), image
+    def __init__(
+        self,
+        journal: Journal,
+        who: str | None = None,
+        image: str = "",
+        there: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self.journal, self.who, self.image, self.there = journal, who or _user(), image, there
 
     def entries(self, usecase: str | None = None) -> list[Entry]:
         """Every entry, oldest first.
@@ -158,8 +171,12 @@ class Registry:
         made = self._entry("refuse", usecase, tag, alias, why, proof)
         return self._decide(replace(made, content=content, checks=list(checks)), ANY)
 
-    def remove(self, usecase: str, tag: str, why: str) -> Entry:
-        """Record that a model is deleted from the store.
+    def aliases(self, usecase: str) -> dict[str, str]:
+        """The tag of each alias, now."""
+        return {entry.alias: entry.tag for entry in self.entries(usecase) if entry.action in DECIDING}
+
+    def remove(self, usecase: str, tag: str, why: str, delete: Callable[[], None] = lambda: None) -> Entry:
+        """Record that a model is deleted from the store; `delete` does it, before anybody can change an alias.
 
         Raises:
             RegistryError: if it is needed: an alias points to it or would go back to it, or a server serves it.
@@ -171,7 +188,7 @@ class Registry:
                 raise RegistryError(f"{tag} is needed: {needed[tag]}; it was not removed")
             return [self._entry("remove", usecase, tag, "", why, "")]
 
-        return self.journal.append(decide)[0]
+        return self.journal.append(decide, delete)[0]
 
     def path_back(self, usecase: str, alias: str = CHAMPION) -> list[str]:
         """Tags that the alias could go back to, nearest first: those of promotions that still stand."""
@@ -235,6 +252,8 @@ class Registry:
             before = None if last is None else last.tag
             if expected is not ANY and before != expected:
                 raise Conflict(_conflict(entry, expected, last))
+            if entry.action in DECIDING and not self.there(entry.tag):
+                raise Conflict(f"{entry.tag} was removed from the store meanwhile: nothing was changed")
             return [replace(entry, time=wall(), before=before)]
 
         return self.journal.append(decide)[0]
@@ -276,7 +295,8 @@ def _pile(entries: list[Entry], alias: str) -> list[str]:
         if entry.action == "promote":
             pile += [entry.tag] if pile[-1:] != [entry.tag] else []  # again is no step to take back
         elif entry.action == "rollback":
-            pile = pile[: len(pile) - pile[::-1].index(entry.tag)] if entry.tag in pile else [entry.tag]
+            back = len(pile) - pile[::-1].index(entry.tag) if entry.tag in pile else 0
+            pile = pile[:back] if back else [*(pile[:-1] or pile), entry.tag]  # to another one: instead of the last
     return pile
 
 
