@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import batch, contract, data, explain, features, modelling, predictions, replay
+from cli import batch, contract, data, explain, features, modelling, predictions, replay, retraining
 from cli.console import Json, Out, table
 from cli.models import models
 from settings import PREFIX, HoldfastError, Settings, redacted
@@ -35,6 +35,7 @@ for command in (
     data.migrate,
     data.materialize,
     modelling.train,
+    retraining.retrain,
     modelling.evaluate,
     modelling.parity,
     modelling.run,

@@ -20,22 +20,23 @@ class PromotionRefused(HoldfastError, RuntimeError):
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of it; `entry` is None where nothing was journalled."""
+    """What became of it: `entry` is what the journal says of it, `judged` what the gate said, None where the alias was
+    the model's already."""
 
-    outcome: Literal["promoted", "forced", "refused", "champion"]
+    outcome: Literal["promoted", "forced", "refused", "already"]
     judged: Judged | None
-    entry: Entry | None
+    entry: Entry
 
     def result(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         judged, entry = self.judged, self.entry
         return {
             "outcome": self.outcome,
-            "model": None if judged is None else judged.tag,
-            "before": None if judged is None else judged.champion,
+            "model": entry.tag,
+            "champion": None if judged is None else judged.champion,
             "checks": [] if judged is None else judged.checks,
             "reasons": [] if judged is None else judged.reasons,
-            "journal": None if entry is None else {"number": entry.number, "time": entry.time, "who": entry.who},
+            "journal": {"number": entry.number, "time": entry.time, "who": entry.who},
         }
 
 
@@ -59,25 +60,29 @@ def judged(workspace: Workspace, tag: str) -> Judged:
         return Judged(tag, manifest.content_digest, champion, [failed])
 
 
-def promote(workspace: Workspace, tag: str, *, why: str, force: bool = False) -> Promotion:
+def promote(workspace: Workspace, tag: str, *, why: str, force: bool = False, alias: str = CHAMPION) -> Promotion:
     """Make a model the champion if the gate lets it pass, or `force` it; a refusal is journalled with every reason.
+
+    Another `alias` may be its name instead: the gate still asks whether it could be the champion.
 
     A model that would not load here cannot be forced: nothing could serve it.
 
     Raises:
         HoldfastError: to force without a reason.
-        Conflict: if another model became the champion while this one was judged.
+        Conflict: if the alias went to another model while this one was judged.
     """
     name, registry = workspace.usecase.name, workspace.registry
     if force and not why.strip():
         raise HoldfastError("--force needs a reason that stands in the journal for ever: --why '...'")
-    if registry.alias(name) == tag:
-        return Promotion("champion", None, registry.decided(name))
+    last = registry.decided(name, alias)
+    if last is not None and last.tag == tag:
+        return Promotion("already", None, last)
     found = judged(workspace, tag)
     loads = all(check["passed"] for check in found.checks if check["check"] == "loads")
     if not found.passed and not (force and loads):
+        reasons = "; ".join(found.reasons)
         entry = registry.refuse(
-            name, tag, why=why, proof="; ".join(found.reasons), checks=found.checks, content=found.content
+            name, tag, why=why, proof=reasons, checks=found.checks, alias=alias, content=found.content
         )
         return Promotion("refused", found, entry)
     entry = registry.promote(
@@ -85,18 +90,22 @@ def promote(workspace: Workspace, tag: str, *, why: str, force: bool = False) ->
         tag,
         why=why,
         proof=found.proof,
+        alias=alias,
         content=found.content,
         checks=found.checks,
         forced=not found.passed,
-        expected=found.champion,
+        expected=None if last is None else last.tag,
     )
     return Promotion("promoted" if found.passed else "forced", found, entry)
 
 
-def told(promotion: Promotion, name: str) -> str:
+def told(promotion: Promotion) -> str:
     """What happened, in a sentence."""
     judged, entry = promotion.judged, promotion.entry
-    if judged is None or entry is None:
-        return f"{entry.tag if entry else name} is {name}@{CHAMPION} already"
+    name = f"{entry.usecase}@{entry.alias}"
+    if judged is None:
+        return f"{entry.tag} is {name} already"
+    if promotion.outcome == "refused":
+        return f"{judged.tag} is not good enough: {'; '.join(judged.reasons)}"
     forced = "" if promotion.outcome == "promoted" else f" BY FORCE, although: {'; '.join(judged.reasons)}"
-    return f"{judged.tag} is {name}@{CHAMPION}, before: {judged.champion or 'none'}{forced}"
+    return f"{judged.tag} is {name}, before: {entry.before or 'none'}{forced}"

@@ -90,9 +90,9 @@ def _model(workspace: Workspace, out: Out) -> str:
     for line in proof:
         out.proved("train", line)
     promotion = promote(workspace, tag, why="first model")
-    if promotion.judged and promotion.outcome == "refused":
-        raise PromotionRefused(f"{tag} is not good enough to be served: {'; '.join(promotion.judged.reasons)}")
-    return told(promotion, workspace.usecase.name)
+    if promotion.outcome == "refused":
+        raise PromotionRefused(told(promotion))
+    return told(promotion)
 
 
 def _rows(workspace: Workspace) -> str:

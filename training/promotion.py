@@ -93,17 +93,24 @@ def judge(
     if common.label.all() or not common.label.any():
         said = f"the {common.source} have only one outcome: nothing can be measured on them"
         return Judged(tag, content, before, [*checks, _check("examples", said, passed=False)])
-    checks += _floors(usecase.floors, common)
-    if other is not None:
-        checks.append(_beside(usecase.floors, common, other.manifest.tag))
-        if other.scorer is not None and common.dataset is not None:
-            checks.append(_cost(usecase.floors, loaded.scorer, other.scorer, common.dataset))
+    checks += measured(usecase.floors, common, before)
+    if other is not None and other.scorer is not None and common.dataset is not None:
+        checks.append(_cost(usecase.floors, loaded.scorer, other.scorer, common.dataset))
     return Judged(tag, content, before, checks)
 
 
+def measured(floors: Floors, common: Examples, champion: str | None) -> list[Check]:
+    """What the answers of a candidate (the first) say of it, and beside those of the champion of that tag (the second).
+
+    Raises:
+        ValueError: if the examples have only one outcome.
+    """
+    return [*_floors(floors, common), *([] if champion is None else [_beside(floors, common, champion)])]
+
+
 def _floors(floors: Floors, common: Examples) -> list[Check]:
-    measured = metrics.measure(common.label, common.first)
-    auc, excess = measured["roc_auc"], excess_ece(common.label, common.first)
+    own = metrics.measure(common.label, common.first)
+    auc, excess = own["roc_auc"], excess_ece(common.label, common.first)
     nothing = metrics.measure(common.label, np.full(len(common), common.label.mean()))["log_loss"]
     return [
         _check(
@@ -115,10 +122,10 @@ def _floors(floors: Floors, common: Examples) -> list[Check]:
         ),
         _check(
             "log_loss",
-            f"log loss {measured['log_loss']:.4f}, {nothing:.4f} for who knows the share of positives and no more",
-            measured["log_loss"],
+            f"log loss {own['log_loss']:.4f}, {nothing:.4f} for who knows the share of positives and no more",
+            own["log_loss"],
             nothing,
-            passed=measured["log_loss"] < nothing,
+            passed=own["log_loss"] < nothing,
         ),
         _check(
             "ece",

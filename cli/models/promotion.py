@@ -33,4 +33,4 @@ def promote_command(
             f"{exact} is not promoted ({failed}), as the lines above say; the journal has it. With --force --why '...' "
             "it would be, and the journal would have that too"
         )
-    out.proved("promote", told(promotion, workspace.usecase.name))
+    out.proved("promote", told(promotion))

@@ -1,0 +1,179 @@
+"""A retraining, asked for by a schedule or by a verdict: one at a time, and judged before anything goes live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from cli.promotion import Promotion, promote, told
+from cli.workspace import Workspace
+from features import clock
+from model.registry import CHAMPION, Busy, Entry
+from settings import HoldfastError
+from training.progress import Step
+from training.train import Trained, train
+
+CANDIDATE: Final = "candidate"
+Outcome = Literal["promoted", "candidate", "refused", "unchanged", "cooling", "quiet", "busy"]
+EXIT: dict[Outcome, int] = {
+    "promoted": 0,
+    "candidate": 0,
+    "unchanged": 0,
+    "cooling": 0,
+    "quiet": 0,
+    "refused": 3,
+    "busy": 4,
+}
+"""What the command ends with; 1 is an error and 2 a wrong command line."""
+
+
+class Verdict(BaseModel):
+    """The file that monitoring leaves: whether there is an alarm, when it was judged, and what about (other fields are
+    passed over)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    usecase: str
+    alarm: bool
+    judged_at: AwareDatetime
+    findings: list[dict[str, Any]] = []
+
+    @staticmethod
+    def read(path: Path) -> Verdict:
+        """The verdict in a file.
+
+        Raises:
+            HoldfastError: if there is none, or it is no verdict.
+        """
+        try:
+            return Verdict.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise HoldfastError(f"--verdict {path} cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+            raise HoldfastError(
+                f'--verdict {path} is no verdict: {wrong}; it is {{"usecase", "alarm", "judged_at", "findings"}}'
+            ) from None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a search of so many `trials`, promotion or just a candidate, no sooner than `cooldown`
+    (microseconds) after the last decision, and only if the verdict alarms, where there is one."""
+
+    algorithm: str
+    trials: int
+    promote: bool
+    cooldown: int
+    verdict: Verdict | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What became of it. `trained` and `promotion` are None where it did not come to that."""
+
+    outcome: Outcome
+    usecase: str
+    said: str
+    trained: Trained | None = None
+    promotion: Promotion | None = None
+
+    @property
+    def code(self) -> int:
+        """What the command ends with."""
+        return EXIT[self.outcome]
+
+    def result(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        manifest = None if self.trained is None else self.trained.manifest
+        return {
+            "outcome": self.outcome,
+            "code": self.code,
+            "usecase": self.usecase,
+            "said": self.said,
+            "model": None if manifest is None else manifest.tag,
+            "content_digest": None if manifest is None else manifest.content_digest,
+            "gate": None if self.promotion is None else self.promotion.result(),
+        }
+
+
+def retrain(workspace: Workspace, request: Request, progress: Step) -> Retrained:
+    """Train on everything known now, ask the gate, and promote the model or make it the candidate.
+
+    Raises:
+        HoldfastError: whatever training says; nothing is live that was not before.
+    """
+    name = workspace.usecase.name
+    try:
+        with workspace.registry.exclusive(f"retraining {name}"):
+            early = _early(workspace, request)
+            return _trained(workspace, request, progress) if early is None else early
+    except Busy as error:
+        return Retrained("busy", name, str(error))
+
+
+def _early(workspace: Workspace, request: Request) -> Retrained | None:
+    """Why not now; None where nothing speaks against it."""
+    name, verdict, last = workspace.usecase.name, request.verdict, _last(workspace)
+    if verdict is not None:
+        judged_at = clock.micros(verdict.judged_at)
+        if verdict.usecase != name:
+            raise HoldfastError(f"the verdict is about {verdict.usecase!r}, not about {name!r}")
+        if not verdict.alarm:
+            return Retrained("quiet", name, f"the verdict of {clock.rfc3339(judged_at)} has no alarm")
+        if last is not None and judged_at <= clock.parse(last.time):
+            return Retrained(
+                "quiet",
+                name,
+                f"the verdict of {clock.rfc3339(judged_at)} is older than the last decision, {_told(last)}",
+            )
+    if last is not None:
+        again = clock.parse(last.time) + request.cooldown
+        if clock.now() < again:
+            return Retrained("cooling", name, f"not before {clock.rfc3339(again)}: the last decision is {_told(last)}")
+    return None
+
+
+def _last(workspace: Workspace) -> Entry | None:
+    """The last decision on a model of the use case, also a refusal or somebody's rollback."""
+    decisions = ("promote", "rollback", "refuse")
+    return next(
+        (e for e in reversed(workspace.registry.entries(workspace.usecase.name)) if e.action in decisions), None
+    )
+
+
+def _told(entry: Entry) -> str:
+    return f"{entry.action} of {entry.tag} by {entry.who} at {entry.time}"
+
+
+def _trained(workspace: Workspace, request: Request, progress: Step) -> Retrained:
+    trained = train(
+        workspace.usecase,
+        workspace.events,
+        as_of=workspace.now,
+        cache=workspace.cache,
+        algorithm=request.algorithm,
+        parent=workspace.registry.alias(workspace.usecase.name),
+        trials=request.trials,
+        progress=progress,
+    )
+    alias = CHAMPION if request.promote else CANDIDATE
+    promotion = promote(workspace, trained.manifest.tag, why=_why(request), alias=alias)
+    outcomes: dict[str, Outcome] = {
+        "already": "unchanged",
+        "refused": "refused",
+        "promoted": "promoted" if request.promote else "candidate",
+    }
+    return Retrained(outcomes[promotion.outcome], workspace.usecase.name, told(promotion), trained, promotion)
+
+
+def _why(request: Request) -> str:
+    about = ""
+    if request.verdict is not None:
+        columns = [str(finding.get("column", "?")) for finding in request.verdict.findings]
+        about = f": alarm of {clock.rfc3339(clock.micros(request.verdict.judged_at))} about {', '.join(columns) or '?'}"
+    return request.why or f"retrain{about}"

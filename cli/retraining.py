@@ -1,0 +1,52 @@
+"""`holdfast retrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.console import Json, Out
+from cli.workspace import Workspace
+from features import clock
+
+
+def retrain(
+    usecase: Annotated[str, typer.Argument(help="The use case: cdnow, telco or your own.")],
+    trials: Annotated[int, typer.Option(min=0, help="Search the parameters with so many trials; 0: defaults.")] = 0,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Let it go live at once, if the gate lets it pass.")
+    ] = False,
+    cooldown: Annotated[float, typer.Option(min=0, help="Hours since the last decision on a model.")] = 0.0,
+    verdict: Annotated[Path | None, typer.Option(help="Only if the verdict in this file (JSON) alarms.")] = None,
+    algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two.")] = "xgboost",
+    why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = "",
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """Train on everything known now and ask the gate; the model becomes USECASE@candidate, or goes live.
+
+    One at a time. Exit code 0: promoted, candidate, unchanged, cooling or quiet (no alarm); 3: refused by the gate;
+    4: another one is at it; 1: an error. Nothing goes live but what passed.
+    """
+    from cli.retrain import Request, Verdict  # late, with scikit-learn
+    from cli.retrain import retrain as retrain_module
+
+    asked = Request(
+        algorithm, trials, promote, round(cooldown * clock.HOUR), Verdict.read(verdict) if verdict else None, why
+    )
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    for step, line in workspace.prepare():
+        out.proved(step, line)
+    with out.progress() as progress:
+        found = retrain_module(workspace, asked, progress)
+    for line in found.trained.proof if found.trained else []:
+        out.proved("train", line)
+    judged = found.promotion.judged if found.promotion else None
+    for check in judged.checks if judged else []:
+        out.proved("passed" if check["passed"] else "NOT PASSED", check["said"])
+    out.proved(found.outcome, found.said)
+    if found.outcome == "candidate":
+        out.say(f"             next: holdfast models promote {usecase}@candidate")
+    out.result(found.result())
+    raise typer.Exit(found.code)
