@@ -180,7 +180,7 @@ def _info(manifest: Manifest) -> ModelInfo:
             "created_at": manifest.created_at,
             "content_digest": manifest.content_digest,
             "dataset": manifest.dataset.id,
-            "metrics": manifest.metrics["model"],
+            "metrics": manifest.metrics.get("model", {}),
         },
         context=ModelContext(framework_name="", framework_versions={}),
         signatures={},

@@ -17,7 +17,7 @@ from tests.model.conftest import Model
 def test_bentoml_shows_the_main_figures(boosted: Model) -> None:
     info = bentoml.models.get(boosted.manifest.tag).info
     shown: dict[str, Any] = info.metadata
-    assert shown["metrics"]["model"]["roc_auc"] == boosted.manifest.metrics["model"]["roc_auc"]
+    assert shown["metrics"]["roc_auc"] == boosted.manifest.metrics["model"]["roc_auc"]
     assert shown["content_digest"] == boosted.manifest.content_digest
     assert shown["dataset"] == boosted.manifest.dataset.id
     assert info.labels["usecase"] == "pulse"
