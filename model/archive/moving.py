@@ -127,7 +127,7 @@ def pull(url: str, reference: str, progress: Progress = lambda *_: None) -> Pull
 
 def _kept(tag: str) -> tuple[Path, Manifest] | None:
     """Directory and manifest of a stored model; None if it is not there."""
-    if tag not in store.tags(tag.split(":")[0]):
+    if not store.there(tag):
         return None
     directory = store.path(tag)
     try:
