@@ -20,7 +20,7 @@ from settings import HoldfastError
 from training.parts import Part, Parts
 from usecases import Absence, UseCase
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same events would give another training set."""
 
 

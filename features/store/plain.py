@@ -52,7 +52,8 @@ def _integers(values: np.ndarray[Any, Any]) -> list[int | None]:
 def typed(kind: str, nullable: bool, values: Any) -> np.ndarray[Any, Any]:
     """A stored field of records as `contract.array` gives it, from an array in which a missing value is masked."""
     if kind == "category":
-        return np.array(["" if value is None else value for value in np.ma.filled(values, None)], dtype=np.str_)
+        texts = np.ma.filled(values, "")  # with None, numpy's own "?" would stand for what is missing
+        return np.array(["" if value is None else value for value in texts], dtype=np.str_)
     if kind == "number" or nullable:
         return np.asarray(np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan))
     return np.asarray(values).astype(np.bool_ if kind == "flag" else np.int64)

@@ -17,7 +17,7 @@ from pydantic import Field
 from benchmarks.servers import Server
 from features.aggregates import Aggregate, Where
 from features.clock import DAY, parse
-from features.contract import Contract, Key, Timestamp
+from features.contract import Contract, Key, Timestamp, arrays
 from features.etl.ingest import replay
 from features.featureset import FeatureSet
 from features.rows import Arrays
@@ -173,6 +173,23 @@ def test_dated_records_answer_as_of_their_time_and_arrival(engine: Engine) -> No
     assert store.records(spine)["price"].tolist() == [100, 100, 200, 200, 300]
     with pytest.raises(StoreError, match=r"'2'.*2025-01-02"):
         store.records(Spine.at(["2"], at[0]))
+
+
+def test_what_is_missing_in_a_record_is_as_in_a_request(engine: Engine) -> None:
+    class Request(Contract):
+        plan: Literal["small", "large"] | None
+        size: int | None
+
+    class Record(Request):
+        customer_id: Key
+
+    store = engine.records(Source(Record))
+    engine.take(store, "customer_id,plan,size\n1,,\n2,small,5\n", table="records")
+    given = [{"plan": None, "size": None}, {"plan": "small", "size": 5}]
+    for rows in (1, 2):
+        found = store.records(Spine.at(["1", "2"][:rows], NOW + 1))
+        for name, values in arrays(Request, given[:rows]).items():
+            assert bits(found[name]) == bits(values)
 
 
 def test_of_records_of_one_time_the_last_batch_counts(engine: Engine) -> None:
