@@ -250,4 +250,7 @@ def _number(value: Any) -> bool:
 
 
 def _commit(commit: str | None) -> str:
-    return f"commit {commit}" if commit else "the code it was trained with"
+    if commit is None:
+        return "the code it was trained with"
+    own = commit.removesuffix("-dirty")
+    return f"commit {own}" if own == commit else f"commit {own} (it was trained with changes that are not in it)"
