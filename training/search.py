@@ -65,7 +65,7 @@ START: fit.Parameters = {"reg_alpha": 0.0, "gamma": 0.0}
 
 
 class SearchError(HoldfastError, ValueError):
-    """What is asked for is no search; the message says what would be one."""
+    """A search cannot be made or gone on with; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def search(
     The best one is chosen if its gain over the defaults is more than luck (see `needed`), and else the defaults.
 
     Raises:
-        SearchError: if `trials` is less than 1. LabelError: if there is nothing to measure on.
+        SearchError: if `trials` is less than 1, or what an earlier search left cannot be read.
+        LabelError: if there is nothing to measure on.
         StoreError: if another process is at the same search.
     """
     if trials < 1:
@@ -236,7 +237,10 @@ def _study(path: Path, name: str) -> Iterator[optuna.Study]:
             if whole != written:
                 with path.open("r+b") as file:
                     file.truncate(len(whole))
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held(str(path))))
+        try:
+            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held(str(path))))
+        except (KeyError, ValueError) as error:
+            raise SearchError(f"{path} cannot be read ({error!r}): remove it, and the search starts anew") from None
         yield optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
 
 
