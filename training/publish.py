@@ -18,7 +18,7 @@ from model.estimators import Boosted
 from model.profile import profile
 from model.scorer import Scorer
 from training import fit
-from training.card import card
+from training.card import page
 from training.dataset import Dataset
 from training.split import Split
 from usecases import Absence, UseCase
@@ -76,7 +76,7 @@ class Draft:
         }
 
     def write(self, directory: Path) -> None:
-        """Every file but the manifest and its seal."""
+        """Every file of the content: not the manifest, its seal and the cards."""
         scores = self.scorer.score_features(self.dataset.features)
         reference = profile(
             self._columns() | {"score": scores.probability, "decision": scores.positive}, self._levels()
@@ -90,7 +90,6 @@ class Draft:
         probability = self.scorer.score_features(test.features).probability
         t = test.t if isinstance(self.usecase.label, Absence) else np.zeros_like(test.t)
         heldout.write(directory, heldout.record(test.key, t, test.label, probability))
-        (directory / "card.md").write_text(card(self.usecase, self.scorer, self.about, self.metrics))
 
     def _columns(self) -> dict[str, np.ndarray[Any, Any]]:
         return {name: self.dataset.features[name] for name in self.usecase.features.inputs}
@@ -110,11 +109,12 @@ def publish(draft: Draft) -> tuple[Manifest, bool]:
     with TemporaryDirectory() as temporary:
         directory, fields = Path(temporary), draft.fields()
         draft.write(directory)
-        files = {path.name: artefact.digest(path) for path in sorted(directory.iterdir())}
-        content = artefact.content_digest(fields, files)
+        content = artefact.content_digest(fields, _digests(directory))
         there = _same(draft.usecase.name, content)
         if there is not None:
             return there, False
+        page.write(directory, draft.usecase, draft.scorer.decision, fields)
+        files = _digests(directory)
         version = f"{fields['created_at'][:10].replace('-', '')}-{content[:8]}"
         manifest = Manifest(**fields, version=version, files=files, content_digest=content)
         artefact.seal(directory, manifest)
@@ -126,6 +126,10 @@ def publish(draft: Draft) -> tuple[Manifest, bool]:
             artefact.seal(stored, manifest)
 
         return manifest, model_store.save(manifest, write)
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {path.name: artefact.digest(path) for path in sorted(directory.iterdir())}
 
 
 def _same(name: str, content: str) -> Manifest | None:
