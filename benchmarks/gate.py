@@ -56,7 +56,7 @@ class Ground:
         test = self.parts.test
         common = Examples(test.label, probability, self.champion.score_features(test.features).probability, None, "")
         checks = measured(self.workspace.usecase.floors, common, "the champion")
-        return not all(check["passed"] for check in checks), float(checks[-1]["value"] or 0)
+        return not all(check["passed"] for check in checks), float(checks[-2]["value"] or 0)
 
     def refitted(self, random: np.random.Generator) -> Floats:
         """The answers of a model fitted on a sample of the keys."""

@@ -1,13 +1,14 @@
 """The promotion gate: whether a model is good enough to go live, and no worse than the one that is.
 
 Absolute floors, and a paired comparison with the champion on the same held-out examples. The comparison asks for
-non-inferiority with a margin (Floors.margin), as a candidate is hardly ever better: retrained on the same data it is as
-good but for noise, and refusing it for noise would keep models old. It is refused where
-- it is shown to be worse by more than the margin: even the difference + 2.33 standard errors is below -margin (99 %,
-  one-sided), or
-- the difference itself is below -`Floors.loss`, however uncertain it is: with few examples a model can be 2 points
-  worse and nothing be shown.
-What these two let pass and refuse is measured by `python -m benchmarks.gate` (docs/adr).
+non-inferiority with a margin, as a candidate is hardly ever better: retrained on the same data it is as good but for
+noise, and to refuse it for noise would keep models old. It is refused where
+- it is shown to be worse: its ROC-AUC + 2.33 bootstrapped standard errors of the difference is below the champion's by
+  more than `Floors.margin` (99 %, one-sided); or where
+- it has lost more than `Floors.loss` of the champion's skill, the share of the log loss that it spares who knows only
+  how many are positive, however uncertain that is: on few examples a model can be two points of ROC-AUC worse and
+  nothing be shown. Skill tells a damaged model from a refitted one better than ROC-AUC does on as many examples.
+What the two let pass and refuse is measured by `python -m benchmarks.gate` (docs/adr/0021).
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import numpy as np
 from features.store.base import EventStore
 from model import gate
 from model.gate import GateRefused
-from model.numeric import Floats
+from model.numeric import Floats, sigmoid
 from model.registry import Check
 from model.scorer import Scorer
 from training import metrics
 from training.comparison import ComparisonError, Contender, Examples, differences, examples
 from training.dataset import Dataset
-from training.fit import Labels
+from training.fit import Labels, calibrate
 from usecases import Floors, UseCase
 
 SHOWN = 2.33
@@ -105,7 +106,7 @@ def measured(floors: Floors, common: Examples, champion: str | None) -> list[Che
     Raises:
         ValueError: if the examples have only one outcome.
     """
-    return [*_floors(floors, common), *([] if champion is None else [_beside(floors, common, champion)])]
+    return [*_floors(floors, common), *([] if champion is None else _beside(floors, common, champion))]
 
 
 def _floors(floors: Floors, common: Examples) -> list[Check]:
@@ -137,25 +138,29 @@ def _floors(floors: Floors, common: Examples) -> list[Check]:
     ]
 
 
-def _beside(floors: Floors, common: Examples, champion: str) -> Check:
+def _beside(floors: Floors, common: Examples, champion: str) -> list[Check]:
     found = differences(common)["roc_auc"]
     low, high = found.interval
     shown = found.difference + SHOWN * found.error < -floors.margin
-    large = found.difference < -floors.loss
-    verdict = (
-        f"shown to be worse by more than {floors.margin:g}"
-        if shown
-        else f"worse by more than {floors.loss:g}, whatever the uncertainty"
-        if large
-        else f"not shown to be worse by more than {floors.margin:g}"
-    )
-    return _check(
-        "champion",
-        f"ROC-AUC {found.difference:+.4f} ({low:+.4f} to {high:+.4f}) beside {champion}: {verdict}",
-        found.difference,
-        -floors.loss if large else -floors.margin,
-        passed=not (shown or large),
-    )
+    lost = 1 - skill(common.label, common.first) / skill(common.label, common.second)
+    return [
+        _check(
+            "champion",
+            f"ROC-AUC {found.difference:+.4f} ({low:+.4f} to {high:+.4f}) beside {champion}: "
+            f"{'' if shown else 'not '}shown to be worse by more than {floors.margin:g}",
+            found.difference,
+            -floors.margin,
+            passed=not shown,
+        ),
+        _check(
+            "skill",
+            f"{abs(lost):.1%} {'less' if lost > 0 else 'more'} skill than {champion}, at most {floors.loss:.1%} less is "
+            "allowed",
+            round(-lost, 6),
+            -floors.loss,
+            passed=not lost > floors.loss,
+        ),
+    ]
 
 
 def _cost(floors: Floors, candidate: Scorer, champion: Scorer, dataset: Dataset) -> Check:
@@ -177,6 +182,24 @@ def excess_ece(label: Labels, probability: Floats, draws: int = 100, seed: int =
     random = np.random.default_rng(seed)
     chance = [metrics.ece(random.random(len(label)) < probability, probability) for _ in range(draws)]
     return round(metrics.ece(label, probability) - float(np.mean(chance)), 6)
+
+
+def skill(label: Labels, probability: Floats) -> float:
+    """The share of the log loss of knowing only how many are positive that the probabilities spare, after they are
+    calibrated to these very examples by Platt's two numbers, so that it is about telling examples apart: McFadden's
+    pseudo-R2 (1974, Conditional logit analysis of qualitative choice behavior)."""
+    return 1 - _log_loss(label, _calibrated(label, probability)) / _log_loss(label, np.full(len(label), label.mean()))
+
+
+def _calibrated(label: Labels, probability: Floats) -> Floats:
+    inside = np.clip(probability, 1e-9, 1 - 1e-9)
+    margin = np.log(inside / (1 - inside))
+    found = calibrate(margin, label)
+    return sigmoid(found.slope * margin + found.offset)
+
+
+def _log_loss(label: Labels, probability: Floats) -> float:
+    return metrics.METRICS["log_loss"](label, probability)
 
 
 def slowdown(one: Callable[[], object], other: Callable[[], object]) -> float:

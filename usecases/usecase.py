@@ -99,21 +99,21 @@ class Floors:
     Args:
         roc_auc: at least, on held-out examples; ece: expected calibration error, at most;
         margin: a ROC-AUC that is shown to be lower than the champion's by more is refused; less is noise;
-        loss: one that is lower by more is refused however uncertain that is;
+        loss: which share of the champion's skill may be lost at most, however uncertain that is;
         slowdown: how many times the champion's CPU time scoring may take.
     """
 
     roc_auc: float = 0.6
-    ece: float = 0.05
+    ece: float = 0.06
     margin: float = 0.005
-    loss: float = 0.011
+    loss: float = 0.07
     slowdown: float = 3.0
 
     def __post_init__(self) -> None:
-        beside = 0 <= self.margin <= self.loss < 0.5 and self.slowdown >= 1
+        beside = 0 <= self.margin < 0.5 and 0 <= self.loss <= 1 and self.slowdown >= 1
         if not (beside and 0.5 <= self.roc_auc < 1 and 0 < self.ece <= 1):
             raise UseCaseError(
-                f"{self}: roc_auc in [.5, 1), ece in (0, 1], 0 <= margin <= loss < .5, slowdown 1 or more"
+                f"{self}: roc_auc in [.5, 1), ece in (0, 1], margin in [0, .5), loss in [0, 1], slowdown 1 or more"
             )
 
 
