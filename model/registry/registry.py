@@ -216,8 +216,8 @@ class Registry:
         """Record that a server became ready with, or stopped serving, this model."""
 
         def decide(entries: list[Entry]) -> list[Entry]:
-            own = replace(self._entry(action, usecase, tag, "", "", proof), process=process.identity())
-            return [*(self._ended(entries, usecase) if action == "ready" else []), own]
+            ended = self._ended(entries, usecase) if action == "ready" else []
+            return [*ended, replace(self._entry(action, usecase, tag, "", "", proof), process=process.identity())]
 
         return self.journal.append(decide)[-1]
 

@@ -9,7 +9,16 @@ import pytest
 
 from model import store
 from model.artefact import Manifest
+from tests.model.registries import Place, in_file, in_postgresql
 from tests.model.toys import Toy, plan_toy, pulse_toy
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty registry, in a file and in PostgreSQL."""
+    if request.param == "file":
+        return in_file(tmp_path)
+    return in_postgresql(request.getfixturevalue("postgresql"), tmp_path)
 
 
 @dataclass(frozen=True)
