@@ -16,14 +16,17 @@ from benchmarks import servers
 ROOT = Path(__file__).parent.parent
 
 
-def figures(script: str, *words: str, fails: bool = False) -> Any:
+def figures(script: str, *words: str, fails: bool = False, environ: dict[str, str] | None = None) -> Any:
     """The JSON object that a benchmark prints; with `fails` also that of one that says it failed.
+
+    Args:
+        environ: its environment, by default this one.
 
     Raises:
         RuntimeError: with its last words, if it fails.
     """
     command = [sys.executable, "-m", f"benchmarks.{script}", *words, "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # our own
     if done.returncode and not (fails and done.stdout):
         raise RuntimeError(f"benchmarks.{script} {' '.join(words)}: {done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -73,6 +76,19 @@ def retrain() -> tuple[str, bool]:
     inside = measured["retrain"]["inside"]
     told = f"a day {day:.1%} of a rebuild, a retrain {whole:.0%} of before, metrics {'inside' if inside else 'OUTSIDE'}"
     return told, day <= 0.10 and whole <= 0.35 and inside
+
+
+def searched(environ: dict[str, str]) -> tuple[str, bool]:
+    """What 50 trials found, on the test part: in its own interval, and beside the defaults on the same draws."""
+    found, told, holds = figures("search", fails=True, environ=environ), [], True
+    for name, one in found.items():
+        default, chosen = one["defaults"]["metrics"]["log_loss"], one["chosen"]["metrics"]["log_loss"]
+        low, high = one["chosen"]["gain"]["log_loss"]
+        told.append(
+            f"{name} trial {one['numbers']['chosen']}: {chosen:.4f}, was {default:.4f} ({low:+.4f} to {high:+.4f})"
+        )
+        holds = holds and one["holds"] and chosen <= one["defaults"]["interval"]["log_loss"][1]
+    return "; ".join(told), holds
 
 
 def thorough() -> tuple[str, bool]:

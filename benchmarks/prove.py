@@ -44,10 +44,15 @@ def fresh() -> Iterator[dict[str, str]]:
         yield {**own, "HOME": home, "HOLDFAST_HOME": f"{home}/var", "BENTOML_HOME": f"{home}/bentoml"}
 
 
-def holdfast(environ: dict[str, str], *words: str) -> Any:
-    """The JSON object of one command."""
+def holdfast(environ: dict[str, str], *words: str, programs: Path = BIN) -> Any:
+    """The JSON object of one command; `programs` is where its environment has them."""
     done = subprocess.run(  # noqa: S603  # our own command
-        [str(BIN / "holdfast"), *words, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        [str(programs / "holdfast"), *words, "--json"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"holdfast {' '.join(words)}: {done.stderr[-2000:]}")
@@ -100,14 +105,37 @@ def run(name: str) -> tuple[str, bool]:
     return f"{seconds[0]:.0f} s, again {seconds[1]:.0f} s ({steps})", answered
 
 
-def same_digest(name: str) -> tuple[str, bool]:
-    """Two trainings in two homes, with other hash seeds and numbers of threads."""
+def same_digest(name: str, *words: str, second: Path = BIN) -> tuple[str, bool]:
+    """Two trainings in two homes, with other hash seeds and numbers of threads; the second one by `second`'s programs."""
     digests = []
-    for seed, threads in (("1", "1"), ("2", "2")):
+    for seed, threads, programs in (("1", "1", BIN), ("2", "2", second)):
         with fresh() as environ:
-            told = holdfast({**environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}, "train", name)
+            own = {**environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+            told = holdfast(own, "train", name, *words, programs=programs)
             digests.append(told["manifest"]["content_digest"])
     return " and ".join(digest[:16] for digest in digests), len(set(digests)) == 1
+
+
+def clean() -> tuple[str, bool]:
+    """The same from a second environment, which the locks alone make, with and without a search."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-prove-") as directory:
+        programs, uv = Path(directory) / "bin", str(BIN / "uv")
+        install = [uv, "pip", "install", "--quiet", "--python", str(programs / "python")]
+        for command in (
+            [uv, "venv", "--quiet", "--python", sys.executable, "--clear", directory],
+            [*install, "--require-hashes", "-r", "requirements/dev.txt"],
+            [*install, "--no-deps", "--no-build-isolation", "--editable", "."],
+        ):
+            subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  # our own environment
+        asked = (("telco",), ("telco", "--trials", "10"), ("telco", "--algorithm", "logistic"), ("cdnow",))
+        outcomes = [same_digest(*words, second=programs) for words in asked]
+    return "; ".join(told.partition(" and ")[0] for told, _ in outcomes), all(same for _, same in outcomes)
+
+
+def searched() -> tuple[str, bool]:
+    """Searches on the sample data, in a home of their own."""
+    with fresh() as environ:
+        return bars.searched(environ)
 
 
 def million_rows() -> tuple[str, bool]:
@@ -146,6 +174,9 @@ BARS = [
     Bar("parity cdnow", "0 differing bits on every engine", lambda: parity("cdnow", everywhere=True), quick=False),
     Bar("parity telco", "0 differing bits on every engine", lambda: parity("telco", everywhere=True), quick=False),
     Bar("content digest", "same inputs, same digest", lambda: same_digest("telco")),
+    Bar("content digest, searched", "same inputs, same digest", lambda: same_digest("telco", "--trials", "10")),
+    Bar("content digest, clean", "the same from a second environment", clean, quick=False),
+    Bar("search, 50 trials", "no worse than the defaults outside the interval", searched, quick=False),
     Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
     Bar("properties", "all examples on every engine", bars.thorough, quick=False),
     Bar("killed, a few", "run again, nothing differs", lambda: bars.strikes("kill", "files,redis", 2)),
