@@ -142,7 +142,8 @@ def _beside(floors: Floors, common: Examples, champion: str) -> list[Check]:
     found = differences(common)["roc_auc"]
     low, high = found.interval
     shown = found.difference + SHOWN * found.error < -floors.margin
-    lost = 1 - skill(common.label, common.first) / skill(common.label, common.second)
+    own, its = (skill(common.label, probability) for probability in (common.first, common.second))
+    lost = (its - own) / its if its > 0 else 0.0  # a champion without any has none to lose
     return [
         _check(
             "champion",
@@ -154,8 +155,8 @@ def _beside(floors: Floors, common: Examples, champion: str) -> list[Check]:
         ),
         _check(
             "skill",
-            f"{abs(lost):.1%} {'less' if lost > 0 else 'more'} skill than {champion}, at most {floors.loss:.1%} less is "
-            "allowed",
+            f"{abs(lost):.1%} {'less' if lost > 0 else 'more'} skill than {champion}, at most {floors.loss:.1%} less "
+            "is allowed",
             round(-lost, 6),
             -floors.loss,
             passed=not lost > floors.loss,
