@@ -106,7 +106,7 @@ def run(name: str) -> tuple[str, bool]:
 
 
 def same_digest(name: str, *words: str, second: Path = BIN) -> tuple[str, bool]:
-    """Two trainings in two homes, with other hash seeds and numbers of threads; the second one by `second`'s programs."""
+    """Two trainings in two homes, with other hash seeds and numbers of threads; the second by `second`'s programs."""
     digests = []
     for seed, threads, programs in (("1", "1", BIN), ("2", "2", second)):
         with fresh() as environ:
