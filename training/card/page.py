@@ -6,7 +6,7 @@ The page is one file without script and without any reference to another: it can
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ def markdown(about: Subject) -> str:
 
 def html(about: Subject) -> str:
     """card.html."""
+    drawn = figures(about.metrics, about.usecase.decisions)
+    return rendered(about.usecase.name, about.usecase.title, content.lead(about), content.sections(about), drawn)
+
+
+def rendered(name: str, title: str, lead: str, sections: Sequence[Section], drawn: Mapping[str, str]) -> str:
+    """A page of these sections, whose figures are in `drawn`, SVG by title."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -51,14 +57,13 @@ def html(about: Subject) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _coded
-    drawn = figures(about.metrics, about.usecase.decisions)
     return (
         environment.get_template("card.html.j2").render(
-            name=about.usecase.name,
-            title=about.usecase.title,
-            lead=content.lead(about),
-            sections=[(section, _kinds(section)) for section in content.sections(about)],
-            figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704  # ours, its texts escaped
+            name=name,
+            title=title,
+            lead=lead,
+            sections=[(section, _kinds(section)) for section in sections],
+            figures={caption: Markup(svg) for caption, svg in drawn.items()},  # noqa: S704  # ours, its texts escaped
             style=Markup(STYLE),  # noqa: S704  # constants
         )
         + "\n"
