@@ -62,7 +62,7 @@ def replay(
     with out.progress() as progress:
         for done in run(asked):
             if name is None:
-                progress("replay", done, max(done, last or 0))
+                progress("replay", done, max(done, len(asked) if isinstance(asked, list) else 0))
     run.tell(out)
     out.result(run.figures())
     if run.differ or run.missing:
@@ -132,7 +132,7 @@ class _Run:
         for why, count in self.missing.items():
             out.proved("not replayed", f"{_answers(count)}: {why}")
         loaded = [model for model in self.models.values() if isinstance(model, Replay)]
-        for name, counted in self.stages.items():
+        for name, counted in () if self.each else self.stages.items():
             whys = [f"{n:,} not computed again: {why}" for why, n in counted.items() if why not in ("equal", "differ")]
             both = counted["equal"], counted["differ"]
             told = [f"{both[0]:,} equal, {both[1]:,} differ"] if sum(both) else []

@@ -106,7 +106,7 @@ def test_one_answer_is_told_stage_by_stage(past: Past) -> None:
         "6 equal, as of 2025-07-20T00:00:00Z, of batches up to 2",
     ):
         assert text in words
-    assert "replay      1 answer of 1 model(s): 1 equal to the last bit, 0 differ" in words
+    assert words.splitlines()[-1] == "replay      1 answer of 1 model(s): 1 equal to the last bit, 0 differ"
     found = told("replay", name, environ=past.environ)["predictions"]
     assert [stage["name"] for stage in found[0]["stages"]] == ["answer", "features", "aggregates"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,7 +186,7 @@ def test_what_is_missing_in_a_record_is_as_in_a_request(engine: Engine) -> None:
 
     store = engine.records(Source(Record))
     engine.take(store, "customer_id,plan,size\n1,,\n2,small,5\n", table="records")
-    given = [{"plan": None, "size": None}, {"plan": "small", "size": 5}]
+    given: list[Mapping[str, Any]] = [{"plan": None, "size": None}, {"plan": "small", "size": 5}]
     for rows in (1, 2):
         found = store.records(Spine.at(["1", "2"][:rows], NOW + 1))
         for name, values in arrays(Request, given[:rows]).items():
