@@ -24,8 +24,8 @@ def staging(root: Path) -> Iterator[Path]:
         with exclusive(root / "lock", "making a staging directory", wait=True):
             sweep(root)
             own = Path(mkdtemp(dir=root))
-            stack.callback(shutil.rmtree, own, ignore_errors=True)
             stack.enter_context(exclusive(own / "lock", f"using {own}"))
+            stack.callback(shutil.rmtree, own, ignore_errors=True)
         directory = own / "content"
         directory.mkdir()
         yield directory
@@ -36,7 +36,7 @@ def sweep(root: Path) -> None:
     for abandoned in root.iterdir():
         if abandoned.is_dir():
             with suppress(StoreError), exclusive(abandoned / "lock", f"using {abandoned}"):
-                shutil.rmtree(abandoned)
+                shutil.rmtree(abandoned, ignore_errors=True)  # its owner may just be at it
 
 
 def settle(directory: Path) -> None:
