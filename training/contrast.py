@@ -79,9 +79,7 @@ class Contrast:
         quantiles = np.quantile(shift, QUANTILES)
         return {
             "means": [round(float(p.mean()), 6) for p in (self.common.first, self.common.second)],
-            "shift": {
-                f"{q:g}": round(float(v), 6) for q, v in zip(QUANTILES, np.quantile(shift, QUANTILES), strict=True)
-            },
+            "shift": {f"{q:g}": round(float(v), 6) for q, v in zip(QUANTILES, quantiles, strict=True)},
             "mean_absolute_shift": round(float(np.abs(shift).mean()), 6),
         }
 
@@ -140,9 +138,9 @@ class Contrast:
             Table(("", "A", "B"), rows, (1, 2)),
             f"{flipped:,} of {decisions['examples']:,} decisions flip ({flipped / decisions['examples']:.2%}): "
             f"{decisions['to_positive']:,} from `{negative}` to `{positive}`, {decisions['to_negative']:,} back. The "
-            f"probability moves by {scores['mean_absolute_shift']:.4f} on average; "
-            + ", ".join(f"{float(q):.0%} of the moves are below {v:+.4f}" for q, v in scores["shift"].items())
-            + ".",
+            f"probability moves by {scores['mean_absolute_shift']:.4f} on average: half of the moves lie between "
+            f"{scores['shift']['0.25']:+.4f} and {scores['shift']['0.75']:+.4f}, nine of ten between "
+            f"{scores['shift']['0.05']:+.4f} and {scores['shift']['0.95']:+.4f}.",
             Figures(("Scores", "Shift")),
         ]
 
