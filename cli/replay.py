@@ -26,7 +26,7 @@ from settings import PREFIX, HoldfastError
 
 Plain = Callable[[Prediction], str | None]
 
-PART = 5_000
+PART = 20_000
 """Predictions computed again at a time."""
 SHOWN, LISTED = 20, 1_000
 """So many are told one by one, and with --json so many."""
