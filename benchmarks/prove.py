@@ -122,7 +122,7 @@ def clean() -> tuple[str, bool]:
         programs, uv = Path(directory) / "bin", str(BIN / "uv")
         install = [uv, "pip", "install", "--quiet", "--python", str(programs / "python")]
         for command in (
-            [uv, "venv", "--quiet", "--python", sys.executable, "--clear", directory],
+            [sys.executable, "-m", "venv", directory],
             [*install, "--require-hashes", "-r", "requirements/dev.txt"],
             [*install, "--no-deps", "--no-build-isolation", "--editable", "."],
         ):

@@ -74,6 +74,12 @@ def test_workers_fit_the_same_trees_again_and_missing_values_as_missing(
     assert two.booster.attr("workers") == "2"
     assert two.booster.save_raw("ubj") == again.booster.save_raw("ubj") != one.booster.save_raw("ubj")
     assert two.booster.feature_names == one.booster.feature_names
+    stumps = distributed.boosted(wide, *given, {**fit.PARAMETERS, "max_depth": 1})
+    assert (
+        max(tree.count("\n") for tree in stumps.booster.get_dump())
+        <= 3
+        < max(tree.count("\n") for tree in two.booster.get_dump())
+    )
     for model in (one, two):
         missing, zero = model.margin(np.array([[np.nan, *[0.0] * 7], [0.0] * 8]))
         assert missing > 1.5

@@ -14,7 +14,7 @@ from features.contract import Contract
 from features.featureset import FeatureSet
 from model.estimators import Boosted
 from model.numeric import sigmoid
-from tests.model.toys import plan
+from tests.model.toys import plan, pulse
 from training import fit
 from usecases import Costs
 
@@ -81,6 +81,21 @@ def test_trees_are_the_same_whatever_the_number_of_threads(monkeypatch: pytest.M
     more = fit.boosted(FEATURES, *parts)
     assert isinstance(more, Boosted)
     assert one.booster.save_raw("ubj") == more.booster.save_raw("ubj")
+
+
+def test_what_is_fitted_is_what_was_asked_for() -> None:
+    first, label = data(np.arange(1_200) % 11)
+    matrix = np.repeat(first[:, :1], len(pulse().features.columns), axis=1)
+    parts = (matrix[:800], label[:800]), (matrix[800:], label[800:])
+    own = pulse()  # whose names are as many as there are columns
+    stumps = fit.scorer("xgboost", own, *parts, parameters={**fit.PARAMETERS, "max_depth": 1}).model
+    assert isinstance(stumps, Boosted)
+    assert {tree.count("\n") for tree in stumps.booster.get_dump()} == {3}
+    loose, tight = (
+        fit.scorer("logistic", own, *parts, parameters={"C": penalty, "penalty": "l2"}).model.margin(matrix)
+        for penalty in (10.0, 1e-4)
+    )
+    assert loose.std() > 5 * tight.std()
 
 
 def test_calibration_undoes_a_known_distortion() -> None:
