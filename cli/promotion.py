@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cli.workspace import Workspace
 from features.store.base import StoreError
 from model import store
+from model.artefact import ArtefactError
 from model.registry import CHAMPION, Check, Entry
 from settings import HoldfastError
 from training.dataset import LeakageError
@@ -55,7 +56,7 @@ def judged(workspace: Workspace, tag: str) -> Judged:
         for _ in workspace.prepare():
             pass
         return judge(usecase, workspace.events, directory, before, as_of=workspace.now, cache=workspace.cache)
-    except (StoreError, LeakageError, store.ModelNotFound) as error:
+    except (ArtefactError, StoreError, LeakageError, store.ModelNotFound) as error:
         failed = Check(check="champion", value=None, limit=None, passed=False, said=f"nothing to compare on: {error}")
         return Judged(tag, manifest.content_digest, champion, [failed])
 

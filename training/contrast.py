@@ -208,7 +208,10 @@ def contrast(usecase: UseCase, events: EventStore, first: Path, second: Path, *,
 def _made(found: dict[str, Any]) -> list[Block]:
     features = found["features"]
     blocks: list[Block] = []
-    rows = [[name, *map(str, pair)] for name, pair in {**found["made_of"], **found["parameters"]}.items()]
+    rows = [
+        [name, *("-" if value is None else str(value) for value in pair)]
+        for name, pair in {**found["made_of"], **found["parameters"]}.items()
+    ]
     blocks.append(Table(("", "A", "B"), rows) if rows else "Of the same data, with the same parameters.")
     named = [
         f"{what}: {', '.join(f'`{n}`' for n in features[what])}" for what in ("added", "removed") if features[what]

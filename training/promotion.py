@@ -22,6 +22,7 @@ import numpy as np
 
 from features.store.base import EventStore
 from model import gate
+from model.artefact import read_manifest
 from model.gate import GateRefused
 from model.numeric import Floats, sigmoid
 from model.registry import Check
@@ -77,8 +78,8 @@ def judge(
     Raises:
         ArtefactError: if one of them cannot be read. StoreError, LeakageError: if there are no sound examples.
     """
-    one = Contender.of(candidate, usecase)
-    tag, content = one.manifest.tag, one.manifest.content_digest
+    manifest = read_manifest(candidate)
+    tag, content = manifest.tag, manifest.content_digest
     other = None if champion is None else Contender.of(champion, usecase)
     before = None if other is None else other.manifest.tag
     try:
@@ -86,6 +87,7 @@ def judge(
     except GateRefused as error:
         return Judged(tag, content, before, [_check("loads", "; ".join(error.reasons), passed=False)])
     checks = [_check("loads", loaded.proof)]
+    one = Contender(manifest, loaded.scorer, None)
     beside = one if other is None else other
     try:
         common = examples(usecase, events, one, beside, as_of=as_of, cache=cache)
