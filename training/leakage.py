@@ -30,6 +30,8 @@ label about what comes after it: an absence is often plain from the absence befo
 telco's .78; of a gym whose members just stop coming, .98, honestly (docs/adr/0020)."""
 CERTAIN, SHARE = 0.99, 0.05
 """A value marks the rarer outcome if so many of its examples have it, and it holds such a share of that outcome."""
+VALUES = 20
+"""Of an input with at most so many different values, each is looked at."""
 LEAST = 20
 """Examples of either outcome that a part needs for its figures to tell anything."""
 UNDATED = (
@@ -103,16 +105,16 @@ def alone(usecase: UseCase, parts: Split) -> dict[str, float]:
     for name in features.inputs:
         columns = slice(start, start + len(features.levels[name]))
         start = columns.stop
-        values[name] = _alone(usecase, name, (matrices[0][:, columns], train.label), (matrices[1][:, columns], valid))
+        values[name] = _alone(usecase, name, (train, valid), (matrices[0][:, columns], matrices[1][:, columns]))
     return values
 
 
-def _alone(usecase: UseCase, name: str, train: tuple[Floats, Any], held: tuple[Floats, Dataset]) -> float:
-    (matrix, label), (other, valid) = train, held
-    if _same(matrix, label) and _same(other, valid.label):
+def _alone(usecase: UseCase, name: str, parts: tuple[Dataset, Dataset], matrices: tuple[Floats, Floats]) -> float:
+    (train, valid), (matrix, other) = parts, matrices
+    if _same(matrix, train.label) and _same(other, valid.label):
         raise LeakageError(f"{usecase.name}: input {name!r} is the label itself: take it out of the model's inputs")
-    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAST, random_state=0).fit(matrix, label)
-    probability = tree.predict_proba(other)[:, 1]
+    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAST, random_state=0)
+    probability = tree.fit(matrix, train.label).predict_proba(other)[:, 1]
     auc = float(roc_auc_score(valid.label, probability))
     if name in usecase.telling:
         return auc
@@ -128,26 +130,35 @@ def _alone(usecase: UseCase, name: str, train: tuple[Floats, Any], held: tuple[F
             f"{limit} is believable; {remedy}"
         )
     if not shielded:
-        _unmarked(usecase, name, (tree.apply(matrix), label), (tree.apply(other), valid), remedy)
+        _unmarked(usecase, name, parts, remedy)
     return auc
 
 
-def _unmarked(usecase: UseCase, name: str, train: tuple[Any, Any], held: tuple[Any, Dataset], remedy: str) -> None:
-    """Refuse an input with a leaf that is certain of the rarer outcome in both parts."""
-    (leaf, label), (other, valid) = train, held
-    rarer = bool(label.mean() < 0.5)
-    for one in np.unique(leaf):
-        here, there = label[leaf == one] == rarer, valid.label[other == one] == rarer
-        if here.sum() < SHARE * (label == rarer).sum() or len(there) < LEAST / 2:
+def _unmarked(usecase: UseCase, name: str, parts: tuple[Dataset, Dataset], remedy: str) -> None:
+    """Refuse an input of which one value, or being there or missing, is certain of the rarer outcome in both parts."""
+    train, valid = parts
+    rarer = bool(train.label.mean() < 0.5)
+    held = _pieces(valid.features[name])
+    for value, rows in _pieces(train.features[name]).items():
+        here, there = train.label[rows] == rarer, valid.label[held.get(value, [])] == rarer
+        if here.sum() < SHARE * (train.label == rarer).sum() or min(len(here), 2 * len(there)) < LEAST:
             continue
         if here.mean() >= CERTAIN and there.mean() >= CERTAIN:
-            seen = valid.features[name][np.flatnonzero(other == one)[0]].item()
-            value = repr(seen) if seen == seen and seen != "" else "missing"
             raise LeakageError(
-                f"{usecase.name}: input {name!r} marks an outcome: of {len(here):,} training examples where it is such "
-                f"as {value}, {here.mean():.1%} are {usecase.decisions[int(rarer)]!r}, which is the rarer outcome; "
+                f"{usecase.name}: input {name!r} marks an outcome: of {len(here):,} training examples where it is "
+                f"{value}, {here.mean():.1%} are {usecase.decisions[int(rarer)]!r}, which is the rarer outcome; "
                 f"{remedy}"
             )
+
+
+def _pieces(values: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Positions of each value, by its name, where there are at most VALUES; and of what is there, and missing."""
+    missing = values == "" if values.dtype.kind == "U" else values != values
+    different = np.unique(values[~missing])
+    found = {"missing": np.flatnonzero(missing), "there": np.flatnonzero(~missing)}
+    if len(different) <= VALUES:
+        found |= {repr(value.item()): np.flatnonzero(values == value) for value in different}
+    return {name: rows for name, rows in found.items() if len(rows)}
 
 
 def _surely(auc: float, label: Any) -> float:

@@ -114,3 +114,38 @@ def test_intervals_of_one_outcome_are_refused_instead_of_drawn_for_ever(outcome:
 def test_metrics_are_rounded_to_six_digits() -> None:
     found: dict[str, Any] = metrics.measure(*sample(500, 1))
     assert all(value == round(value, 6) for value in found.values())
+
+
+def test_differences_are_of_the_same_draws() -> None:
+    label, probability = sample(300, 4)
+    drawn = metrics.resampled(label, {"one": probability, "same": probability, "flat": np.full(300, 0.4)}, draws=30)
+    for name in metrics.METRICS:
+        assert (drawn["one"][name] == drawn["same"][name]).all()
+        assert drawn["one"][name].std() > 0
+    assert (drawn["flat"]["roc_auc"] == 0.5).all()
+    assert metrics.interval(drawn["one"]["brier"]) == metrics.intervals(label, probability, draws=30)["brier"]
+
+
+def test_paired_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    grid = np.linspace(0.2, 0.8, 10_001)
+    sharp, flat = np.clip(2 * grid - 0.5, 0.001, 0.999), 0.5 + (grid - 0.5) / 2
+    truth = float(np.mean(sharp**2 - flat**2 - 2 * grid * (sharp - flat)))  # of the Brier score, label by label
+    held, apart = 0, []
+    for seed in range(100):
+        label, one = sample(250, seed)
+        other = 0.5 + np.clip((one + 0.5) / 2 - 0.5, -0.3, 0.3) / 2
+        drawn = metrics.resampled(label, {"one": one, "other": other}, draws=100)
+        low, high = metrics.interval(drawn["one"]["brier"] - drawn["other"]["brier"])
+        held += low <= truth <= high
+        apart.append((high - low) / np.diff(metrics.interval(drawn["one"]["brier"]))[0])
+    assert 87 <= held <= 99
+    assert np.mean(apart) < 1  # what both have in common is no noise
+
+
+@given(answers.filter(lambda rows: 0 < sum(p for _, p in rows) < len(rows)))
+def test_what_is_promised_is_what_right_probabilities_would_give(rows: list[tuple[bool, float]]) -> None:
+    label, probability = arrays(rows)
+    pairs = [(p * (1 - q), 1.0 if p > q else 0.5 if p == q else 0.0) for p in probability for q in probability]
+    slow = math.fsum(weight * won for weight, won in pairs) / math.fsum(weight for weight, _ in pairs)
+    found = metrics.Sample(label, probability).promised(np.arange(len(rows)))
+    assert found == pytest.approx(slow, abs=1e-9)
