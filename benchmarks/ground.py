@@ -14,12 +14,22 @@ from pathlib import Path
 import psycopg
 from redis import Redis
 
-from benchmarks.servers import Server, postgresql, redis
+from benchmarks.servers import BUCKET, Server, object_storage, postgresql, redis, s3, s3_client
 from features.clock import DAY, parse, rfc3339
 
 CUSTOMERS, ORDERS, SEED = 400, 4_000, 7
 START = parse("2024-01-01T00:00:00Z")
 FIRST, SECOND = START + 500 * DAY, START + 501 * DAY
+
+
+MODELS = ("promote", "rollback")
+COMMANDS = {
+    "files": ("ingest", "materialize", "train", "score", *MODELS, "push", "pull"),
+    "postgresql": ("ingest", "materialize", "train", "score", *MODELS),
+    "redis": ("ingest", "materialize", "train", "score"),
+    "s3": ("push", "pull"),
+}
+"""Where commands are struck, and which ones: those that write there, or that read there and write elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +40,19 @@ class Place:
     environ: dict[str, str]
 
     def words(self, command: str) -> list[str]:
-        """The command under test."""
+        """The command under test; those over models are about the one that the file `subject` names."""
         target = ["--to", f"{self.environ['HOLDFAST_EVENTS_URL']}/scores"] if self.on_postgresql else ["--out", "out"]
         target[1] = target[1] if self.on_postgresql else str(self.home / "out")
+        subject = (self.home / "subject").read_text() if (self.home / "subject").exists() else ""
         return {
             "ingest": ["ingest", str(self.home.parent / "second.csv"), "--backfill"],
             "materialize": ["materialize"],
             "train": ["train", "cdnow", "--algorithm", "logistic"],
             "score": ["score", "cdnow", "--model", "cdnow@champion", "--rows-per-part", "50", *target],
+            "promote": ["models", "promote", subject, "--force", "--why", "whatever the gate says of it"],
+            "rollback": ["models", "rollback", "cdnow", "--to", subject],
+            "push": ["models", "push", subject],
+            "pull": ["models", "pull", subject],
         }[command]
 
     @property
@@ -47,7 +62,8 @@ class Place:
 
 
 class Ground:
-    """Where places are made: on `files` (Parquet and SQLite), `postgresql`, or `redis` (with Parquet)."""
+    """Where places are made: on `files` (Parquet and SQLite, archives in a directory), `postgresql` (the journal too),
+    `redis` (with Parquet), or `s3` (files, with archives in a bucket)."""
 
     def __init__(self, root: Path, stores: str, server: Server | None) -> None:
         self.root, self.stores, self.server = root, stores, server
@@ -65,6 +81,7 @@ class Ground:
             "HOLDFAST_HOME": str(home / "var"),
             "BENTOML_HOME": str(home / "bentoml"),
             "HOLDFAST_NOW": rfc3339(SECOND),
+            "HOLDFAST_ARCHIVE_URL": str(home / "archives"),
             "OMP_NUM_THREADS": "1",
         }
         return Place(home, environ | self._urls(name, like))
@@ -83,7 +100,9 @@ class Ground:
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
                 connection.execute(made)
             own = self.server.url.removesuffix("/postgres") + f"/{name}"
-            return {"HOLDFAST_EVENTS_URL": own, "HOLDFAST_ONLINE_URL": own}
+            return {"HOLDFAST_EVENTS_URL": own, "HOLDFAST_ONLINE_URL": own, "HOLDFAST_REGISTRY_URL": own}
+        if self.stores == "s3":
+            return self._archives(name, like)
         own = self.server.url.removesuffix("/0") + f"/{NAMES.index(name)}"
         with Redis.from_url(own) as to:
             to.flushdb()
@@ -93,6 +112,18 @@ class Ground:
                     of.copy(key, key, destination_db=NAMES.index(name))
         return {"HOLDFAST_ONLINE_URL": own}
 
+    def _archives(self, name: str, like: Place | None) -> dict[str, str]:
+        assert self.server is not None  # noqa: S101  # as its only caller has seen
+        environ = object_storage(self.server.url)
+        client, own = s3_client(self.server.url), f"{name}/"
+        for one in client.list_objects_v2(Bucket=BUCKET, Prefix=own).get("Contents", []):
+            client.delete_object(Bucket=BUCKET, Key=one["Key"])
+        others = "" if like is None else f"{like.home.name[6:]}/"
+        for one in client.list_objects_v2(Bucket=BUCKET, Prefix=others).get("Contents", []) if others else []:
+            source = {"Bucket": BUCKET, "Key": one["Key"]}
+            client.copy_object(Bucket=BUCKET, Key=own + one["Key"].removeprefix(others), CopySource=source)
+        return environ | {"HOLDFAST_ARCHIVE_URL": f"s3://{BUCKET}/{name}"}
+
 
 NAMES = ("prepared", "reference", "trial")
 
@@ -100,7 +131,7 @@ NAMES = ("prepared", "reference", "trial")
 @contextmanager
 def ground(stores: str) -> Iterator[Ground]:
     """The stores, for as long as the block runs."""
-    servers: dict[str, AbstractContextManager[Server]] = {"postgresql": postgresql(), "redis": redis()}
+    servers: dict[str, AbstractContextManager[Server]] = {"postgresql": postgresql(), "redis": redis(), "s3": s3()}
     with (
         tempfile.TemporaryDirectory(prefix="holdfast-kills-") as directory,
         servers.get(stores, nullcontext()) as running,

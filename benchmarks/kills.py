@@ -1,114 +1,30 @@
 """`python -m benchmarks.kills`: every command that writes is struck at random moments, and then run once more.
 
 A blow is SIGKILL, or with `--blow restart` its server going away and coming back, after which the command has to end
-well or with one clear line. Either way the outcome of the second run must equal an uninterrupted one: files by their
-bytes, tables by a sorted dump; and after the blow every online row must be what the event store says as of the time
-that the row claims.
-
-A command runs in a fork of this process, which has imported everything: so a kill falls into its work, not into the
-import of pandas.
+well or with one clear line. After the blow every online row must be what the event store says as of the time that the
+row claims, and nothing half-made may be visible: models, journal and archives are whole. The outcome of the second run
+must equal an uninterrupted one: files by their bytes, tables by a sorted dump, the journal by what was decided.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from benchmarks.ground import FIRST, Ground, Place, ground
+from benchmarks.forks import Blow, asked, kill, run
+from benchmarks.ground import COMMANDS, FIRST, Ground, Place, ground
 from benchmarks.outcome import honest, outcome
-from cli import main as command_line
+from benchmarks.wholeness import whole
 from cli.console import Json, Out, table
 from cli.workspace import Workspace
 from features.clock import rfc3339
 from settings import HoldfastError
 
-COMMANDS = ("ingest", "materialize", "train", "score")
-Blow = Callable[[int], None]
-"""Called with the process id of the command that is struck."""
-
-
-def run(place: Place, words: list[str], blow: Blow | None = None, after: float = 0.0) -> tuple[float, bool]:
-    """Run a command in a fork; how long it took, and whether the blow, struck `after` so many seconds, kept it from
-    ending well.
-
-    Raises:
-        HoldfastError: if it ends with an error that no blow excuses, or that is not one clear line.
-    """
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        _child(place, words)
-    if blow is not None:
-        while time.monotonic() - started < after:
-            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                break
-            time.sleep(0.001)
-        blow(child)
-    _, status = os.waitpid(child, 0)
-    log = (place.home / "log").read_text()
-    if status and not os.WIFSIGNALED(status) and (blow is None or not log.splitlines()[-1].startswith("holdfast: ")):
-        raise HoldfastError(f"holdfast {' '.join(words)}: {log[-2000:]}")
-    if os.WIFSIGNALED(status) and blow is not kill:
-        raise HoldfastError(f"holdfast {' '.join(words)} died of signal {os.WTERMSIG(status)}: {log[-2000:]}")
-    return time.monotonic() - started, bool(status)
-
-
-def kill(child: int) -> None:
-    """The end without a warning."""
-    with suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-
-
-def _child(place: Place, words: list[str]) -> None:
-    """What the fork does; it never returns."""
-    os.environ.update(place.environ)
-    log = os.open(place.home / "log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    sys.argv = ["holdfast", *words]
-    code = 1
-    try:
-        command_line.main()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except Exception:  # a fork that must not go on as this process
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def asked(place: Place, question: Callable[[Workspace], Any]) -> Any:
-    """The answer to a question that opens stores, from a fork, so that this process stays without threads."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.environ.update(place.environ)
-        try:
-            told = json.dumps(question(Workspace.open("cdnow")))
-        except Exception as error:  # told to the parent, which raises
-            told = json.dumps({"error": f"{type(error).__name__}: {error}"})
-        with os.fdopen(write, "w") as pipe:
-            pipe.write(told)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        answer = json.loads(pipe.read())
-    os.waitpid(child, 0)
-    if isinstance(answer, dict) and "error" in answer:
-        raise HoldfastError(answer["error"])
-    return answer
+ENDED = {"rollback": "is the champion already"}
+"""What the second run may say instead of doing it again, where the blow fell after the command's work."""
 
 
 def prepared(place: Place, command: str) -> None:
@@ -121,10 +37,26 @@ def prepared(place: Place, command: str) -> None:
     if command == "ingest":
         return
     run(place, place.words("ingest"))
+    if command in ("materialize", "train"):
+        return
+    first = _trained(before)
+    run(before, ["models", "promote", first, "--force", "--why", "the first one"])
     if command == "score":
-        run(before, ["train", "cdnow", "--algorithm", "logistic"])
-        tag = asked(place, lambda w: _tags(w)[-1])
-        run(place, ["models", "promote", tag])
+        return
+    second = _trained(place)
+    (place.home / "subject").write_text(first if command == "rollback" else second)
+    if command == "rollback":
+        run(place, ["models", "promote", second, "--force", "--why", "the second one"])
+    if command == "pull":
+        run(place, place.words("push"))
+        asked(place, lambda _: _delete(second))
+
+
+def _trained(place: Place) -> str:
+    """Tag of a new model of what is known there."""
+    run(place, place.words("train"))
+    tags: list[str] = asked(place, _tags)
+    return tags[-1]
 
 
 def _tags(workspace: Workspace) -> list[str]:
@@ -133,8 +65,15 @@ def _tags(workspace: Workspace) -> list[str]:
     return store.tags(workspace.usecase.name)
 
 
-def attack(ground: Ground, command: str, blow: Blow, times: int, seed: int) -> tuple[int, int]:
-    """Strike a command at random moments and run it again; how many it kept from ending well, and rows compared.
+def _delete(tag: str) -> None:
+    from model import store
+
+    store.delete(tag)
+
+
+def attack(ground: Ground, command: str, blow: Blow, times: int, seed: int) -> tuple[int, int, int]:
+    """Strike a command at random moments and run it again; how many it kept from ending well, and how many online rows,
+    and models, lines and archives, were looked at.
 
     Raises:
         HoldfastError: naming what differs from an uninterrupted run.
@@ -145,14 +84,15 @@ def attack(ground: Ground, command: str, blow: Blow, times: int, seed: int) -> t
     reference = ground.place("reference", before)
     seconds, _ = run(reference, reference.words(command))
     expected = asked(reference, outcome)
-    hits = compared = 0
+    hits = compared = seen = 0
     for number in range(times):
         trial = ground.place("trial", before)
         after = chance.uniform(0, seconds * 1.05)
         _, struck = run(trial, trial.words(command), blow, after)
         hits += struck
         compared += asked(trial, honest)
-        run(trial, trial.words(command))
+        seen += asked(trial, whole)
+        run(trial, trial.words(command), ended=ENDED.get(command))
         found = asked(trial, outcome)
         differing = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         if differing:
@@ -160,14 +100,14 @@ def attack(ground: Ground, command: str, blow: Blow, times: int, seed: int) -> t
                 f"{command}, struck after {after:.3f} s of {seconds:.3f} (trial {number}, seed {seed}): "
                 f"{', '.join(differing[:5])} is not what an uninterrupted run leaves"
             )
-    return hits, compared
+    return hits, compared, seen
 
 
 def main(
     blow: Annotated[Literal["kill", "restart"], typer.Option(help="What strikes.")] = "kill",
     times: Annotated[int, typer.Option(help="Blows to each command on each store.")] = 50,
-    stores: Annotated[str, typer.Option(help="files, postgresql, redis, by commas.")] = "files,postgresql,redis",
-    commands: Annotated[str, typer.Option(help="ingest, materialize, train, score, by commas.")] = ",".join(COMMANDS),
+    stores: Annotated[str, typer.Option(help=f"{', '.join(COMMANDS)}, by commas.")] = ",".join(COMMANDS),
+    commands: Annotated[str | None, typer.Option(help="By commas; default: all that write to that store.")] = None,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
@@ -175,11 +115,20 @@ def main(
     out, rows = Out(as_json), []
     for which in stores.split(","):
         with ground(which) as here:
-            for command in commands.split(","):
-                hits, compared = attack(here, command, kill if blow == "kill" else here.restart, times, seed)
-                rows.append([which, command, f"{hits} of {times}", f"{compared:,}", "0"])
+            for command in COMMANDS[which]:
+                if commands is not None and command not in commands.split(","):
+                    continue
+                hits, compared, seen = attack(here, command, kill if blow == "kill" else here.restart, times, seed)
+                rows.append([which, command, f"{hits} of {times}", f"{compared:,}", f"{seen:,}", "0"])
                 out.say(f"{which}, {command}: {hits} of {times} blows hit, 0 outcomes differ")
-    header = ["stores", "command", "blows that hit", "online rows compared", "outcomes that differ"]
+    header = [
+        "stores",
+        "command",
+        "blows that hit",
+        "online rows compared",
+        "models, lines, archives",
+        "outcomes differ",
+    ]
     out.say(table(rows, header))
     out.result({"blow": blow, "rows": rows})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.ground import SECOND
+from benchmarks.wholeness import copied, decisions
 from cli.workspace import Workspace
 from features.store.base import Spine, StoreError
 from settings import HoldfastError
@@ -64,6 +66,10 @@ def outcome(workspace: Workspace) -> dict[str, str]:
             )
         except StoreError:
             found["online rows"] = "none"
+    found["decisions"] = _digest(decisions(workspace))
+    with tempfile.TemporaryDirectory() as temporary:
+        there = copied(workspace.settings.archive_url, Path(temporary))
+        found |= {f"archives {_name(path, there)}": _file(path) for path in there.glob("*/*") if _kept(path)}
     url = workspace.settings.events_url
     if url is not None:
         found |= _tables(url)
@@ -106,7 +112,7 @@ def _timeless(value: Any) -> Any:
 def _tables(url: str) -> dict[str, str]:
     sql = (
         "SELECT table_schema, table_name FROM information_schema.tables "
-        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
+        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'holdfast_registry') ORDER BY 1, 2"
     )
     found = {}
     with psycopg.connect(url) as connection:

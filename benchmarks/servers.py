@@ -1,4 +1,5 @@
-"""Real servers for tests and benchmarks: PostgreSQL and Redis out of wheels, as child processes on loopback.
+"""Real servers for tests and benchmarks: PostgreSQL and Redis out of wheels, as child processes on loopback; and a
+server of S3's protocol.
 
 They need no root (and do not run as root where we are root), no network, and go with the block that started them.
 """
@@ -9,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from typing import Any
 from cli.server import free_port
 
 NOBODY = 65534
+BUCKET = "archives"
 WAIT = 30.0
 """Seconds a server may take to answer or to go."""
 
@@ -33,6 +36,8 @@ class Server:
     url: str
     directory: Path
     answers: Callable[[], bool]
+    ours: bool = False
+    """Whether it runs as who we are: our own Python may be nobody else's to run."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -42,7 +47,8 @@ class Server:
             RuntimeError: if it does not, with its last words.
         """
         log = (self.directory / "log").open("ab")
-        self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=log, stderr=log, **_unprivileged())  # noqa: S603
+        user = {} if self.ours else _unprivileged()
+        self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=log, stderr=log, **user)  # noqa: S603
         log.close()
         deadline = time.monotonic() + WAIT
         while not self.answers():
@@ -125,6 +131,48 @@ def redis(*, persistent: bool = True) -> Iterator[Server]:
                 connection.close()
 
         yield from _running(Server(command, url, directory, answers))
+
+
+@contextmanager
+def s3() -> Iterator[Server]:
+    """S3's protocol, with a bucket that keeps versions; all of it is gone when it stops."""
+    with _directory() as directory:
+        port = free_port()
+        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            from botocore.exceptions import BotoCoreError
+
+            try:
+                client = s3_client(url)
+                client.create_bucket(Bucket=BUCKET)
+                client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+            except BotoCoreError:
+                return False
+            return True
+
+        yield from _running(Server(command, url, directory, answers, ours=True))
+
+
+def s3_client(url: str) -> Any:
+    """A client of that server, other than Holdfast's."""
+    import boto3
+
+    keys = {"aws_access_key_id": "holdfast", "aws_secret_access_key": "holdfast", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=url, **keys)
+
+
+def object_storage(url: str) -> dict[str, str]:
+    """The environment in which that server is the object storage, whatever this machine's own is."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "holdfast",
+        "AWS_SECRET_ACCESS_KEY": "holdfast",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
 
 
 def _unprivileged() -> dict[str, Any]:

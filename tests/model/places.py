@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import boto3
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from moto.server import ThreadedMotoServer
 
-BUCKET = "models"
+from benchmarks.servers import BUCKET, object_storage, s3_client
 
 
 class Spot(Protocol):
@@ -94,18 +92,11 @@ class BucketSpot:
 
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
-    """A server that speaks S3's protocol, with a bucket that keeps versions; its environment."""
+    """A server that speaks S3's protocol, with a bucket that keeps versions; the environment that leads to it."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    environ = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "tests",
-        "AWS_SECRET_ACCESS_KEY": "tests",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
+    environ = object_storage(f"http://{host}:{port}")
     try:
         client = bucket(environ)
         client.create_bucket(Bucket=BUCKET)
@@ -117,13 +108,7 @@ def s3() -> Iterator[dict[str, str]]:
 
 def bucket(environ: dict[str, str]) -> Any:
     """A client of that server."""
-    return boto3.client(
-        "s3",
-        endpoint_url=environ["AWS_ENDPOINT_URL"],
-        aws_access_key_id="tests",
-        aws_secret_access_key="tests",
-        region_name="us-east-1",
-    )
+    return s3_client(environ["AWS_ENDPOINT_URL"])
 
 
 @contextmanager
