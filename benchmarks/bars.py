@@ -43,7 +43,7 @@ DATA, MODELS = "ingest,materialize,train,score", "promote,rollback,push,pull"
 
 
 def strikes(blow: str, stores: str, times: int, commands: str = f"{DATA},{MODELS}") -> tuple[str, bool]:
-    """Commands struck at random moments and run again: nothing half-made, no outcome differs, or the benchmark fails."""
+    """Commands struck at random moments and run again: nothing is half-made or differs, or the benchmark fails."""
     rows = figures("kills", "--blow", blow, "--stores", stores, "--times", str(times), "--commands", commands)["rows"]
     hits = sum(int(row[2].split()[0]) for row in rows)
     return f"{len(rows)} commands x {times}: {hits} hit, 0 outcomes differ", True
