@@ -45,8 +45,11 @@ def explain(
     as_of = clock.floor(t, own.cadence) if cadenced else t
     found = workspace.events.aggregate(Spine.at([key], as_of))
     inputs = Inputs(found.aggregates, _attributes(workspace, key, t, attributes), np.array([t], dtype=np.int64))
-    scores = inputs.score(scorer)
-    (why,) = scorer.explain(scores).top(top)
+    try:
+        scores = inputs.score(scorer)
+        (why,) = scorer.explain(scores).top(top)
+    except (ArithmeticError, ValueError) as error:
+        raise HoldfastError(f"{own.key} {key!r} cannot be scored at {clock.rfc3339(t)}: {error}") from error
     answer = {
         own.key: key,
         "probability": scores.probability[0].item(),

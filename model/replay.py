@@ -192,7 +192,7 @@ class Replay:
             inputs = golden.restore(rows, self.features)
             features = self.features.evaluate(inputs.aggregates, inputs.attributes, inputs.request_time)
             return list(self.features.matrix(features))
-        except (LookupError, TypeError, ValueError, OverflowError) as error:  # FeatureError is a TypeError
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:  # FeatureError is a TypeError
             if len(predictions) == 1:
                 return [f"{type(error).__name__}: {error}"]
             return [found for one in predictions for found in self._computed([one])]
@@ -211,6 +211,8 @@ class Replay:
                 stages[place] = self._told(one, {**none, "known": False}, about)
             elif key is None:
                 stages[place] = Stage("aggregates", 0, why=events.secret)
+            elif not last:
+                stages[place] = Stage("aggregates", 0, why="there are no events here: run it where they are")
             elif upto > last:
                 stages[place] = Stage("aggregates", 0, (Difference("batch", upto, last),))
             else:

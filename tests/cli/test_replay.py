@@ -153,6 +153,15 @@ def test_a_model_that_is_not_in_the_store_is_said_with_how_to_get_it(past: Past,
     assert "holdfast models pull studio:20250101-00000000@sha256:DIGEST" in done.output
 
 
+def test_where_there_are_no_events_the_rest_is_replayed(past: Past, tmp_path: Path) -> None:
+    elsewhere = {**past.environ, "HOLDFAST_HOME": str(tmp_path), "HOLDFAST_PREDICTIONS_URL": f"file://{past.log}"}
+    found = told("replay", "--last", "9", environ=elsewhere)
+    assert found["stages"]["features"]["equal"] == 9
+    degraded = found["stages"]["aggregates"]["equal"]
+    assert degraded == 2
+    assert found["stages"]["aggregates"]["not_computed"] == {"there are no events here: run it where they are": 7}
+
+
 def test_a_model_that_the_gate_refuses_is_not_replayed(past: Past, tmp_path: Path) -> None:
     directory = tmp_path / "copy"
     directory.mkdir()
