@@ -198,6 +198,8 @@ def _calibrated(label: Labels, probability: Floats) -> Floats:
     inside = np.clip(probability, 1e-9, 1 - 1e-9)
     margin = np.log(inside / (1 - inside))
     found = calibrate(margin, label)
+    if found.slope < 0:  # who ranks upside down knows nothing that helps
+        return np.full(len(label), label.mean())
     return sigmoid(found.slope * margin + found.offset)
 
 
