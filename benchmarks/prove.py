@@ -22,7 +22,6 @@ from typing import Any
 from benchmarks import bars
 
 ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def fresh() -> Iterator[dict[str, str]]:
         yield {**own, "HOME": home, "HOLDFAST_HOME": f"{home}/var", "BENTOML_HOME": f"{home}/bentoml"}
 
 
-def holdfast(environ: dict[str, str], *words: str, programs: Path = BIN) -> Any:
-    """The JSON object of one command; `programs` is where its environment has them."""
+def holdfast(environ: dict[str, str], *words: str, python: str = sys.executable) -> Any:
+    """The JSON object of one command, run by that environment's Python."""
     done = subprocess.run(  # noqa: S603  # our own command
-        [str(programs / "holdfast"), *words, "--json"],
+        [python, "-m", "cli.main", *words, "--json"],
         cwd=ROOT,
         env=environ,
         capture_output=True,
@@ -105,30 +104,28 @@ def run(name: str) -> tuple[str, bool]:
     return f"{seconds[0]:.0f} s, again {seconds[1]:.0f} s ({steps})", answered
 
 
-def same_digest(name: str, *words: str, second: Path = BIN) -> tuple[str, bool]:
-    """Two trainings in two homes, with other hash seeds and numbers of threads; the second by `second`'s programs."""
+def same_digest(name: str, *words: str, second: str = sys.executable) -> tuple[str, bool]:
+    """Two trainings in two homes, with other hash seeds and numbers of threads; the second by another Python."""
     digests = []
-    for seed, threads, programs in (("1", "1", BIN), ("2", "2", second)):
+    for seed, threads, python in (("1", "1", sys.executable), ("2", "2", second)):
         with fresh() as environ:
             own = {**environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
-            told = holdfast(own, "train", name, *words, programs=programs)
+            told = holdfast(own, "train", name, *words, python=python)
             digests.append(told["manifest"]["content_digest"])
     return " and ".join(digest[:16] for digest in digests), len(set(digests)) == 1
 
 
 def clean() -> tuple[str, bool]:
-    """The same from a second environment, which the locks alone make, with and without a search."""
+    """The same from a second environment, which the jobs' lock alone makes, with and without a search."""
     with tempfile.TemporaryDirectory(prefix="holdfast-prove-") as directory:
-        programs, uv = Path(directory) / "bin", str(BIN / "uv")
-        install = [uv, "pip", "install", "--quiet", "--python", str(programs / "python")]
+        python, uv = f"{directory}/bin/python", str(Path(sys.executable).with_name("uv"))
         for command in (
             [sys.executable, "-m", "venv", directory],
-            [*install, "--require-hashes", "-r", "requirements/dev.txt"],
-            [*install, "--no-deps", "--no-build-isolation", "--editable", "."],
+            [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", "requirements/jobs.txt"],
         ):
             subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603  # our own environment
         asked = (("telco",), ("telco", "--trials", "10"), ("telco", "--algorithm", "logistic"), ("cdnow",))
-        outcomes = [same_digest(*words, second=programs) for words in asked]
+        outcomes = [same_digest(*words, second=python) for words in asked]
     return "; ".join(told.partition(" and ")[0] for told, _ in outcomes), all(same for _, same in outcomes)
 
 

@@ -39,8 +39,8 @@ def train(
     """Train a model on everything known now, measure it on held-out data, and store it.
 
     With `--trials N`, parameters are searched for on folds that leave the held-out data out; the first trial is the
-    defaults, and they stay where the best trial is not better by more than luck. A search that was interrupted, or is
-    asked for more trials, goes on.
+    defaults, and they stay where no trial beats them by more than noise. A search that was interrupted, or is asked for
+    more trials, goes on.
 
     With `--engine spark`, executors compute the training set and fit the trees together.
     """

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,9 @@ VERSION = 1
 """Raised when the same trial would be sampled or measured in another way: no earlier search is gone on with then."""
 SEED, RANDOM = 0, 10
 """Trial n is sampled with seed SEED + n; the first RANDOM ones without looking at those before."""
-CHANCE = 0.05
-"""How likely the best of so many trials may be to gain so much by luck alone, where it is to replace the defaults."""
+NOISE = 1.0
+"""How many standard errors the best trial must gain to replace the defaults (the 1 SE rule of Breiman et al., 1984). With
+less the best of many is the luckiest; what asking for more would cost was measured: docs/adr/0019-search.md."""
 WORST = 25
 """Per cent of the trials so far: who is among them after a fold is not measured on the others."""
 Range = FloatDistribution | IntDistribution
@@ -94,7 +94,7 @@ def search(
 ) -> Found:
     """`trials` trials, the first of which are the defaults; those that an earlier search left in `directory` count.
 
-    The best one is chosen if its gain over the defaults is more than luck (see `needed`), and else the defaults.
+    The best one is chosen if it beats the defaults by more than NOISE standard errors of the difference, and else they.
 
     Raises:
         SearchError: if `trials` is less than 1, or what an earlier search left cannot be read.
@@ -135,17 +135,11 @@ def _try(algorithm: str, live: optuna.Study, number: int, judge: Judge) -> Froze
     return live.tell(trial, float(np.mean(told)))
 
 
-def needed(trials: int) -> float:
-    """How many standard errors the best of so many trials must gain: of trials that are as good as the defaults, the
-    luckiest one would gain as much in CHANCE of all searches at most (Bonferroni)."""
-    return NormalDist().inv_cdf(1 - CHANCE / max(1, trials - 1))
-
-
 def _told(algorithm: str, trials: list[FrozenTrial], judge: Judge, resumed: int) -> Found:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     default, best = trials[0], min(complete, key=lambda trial: (trial.values, trial.number))
     gain, error = judge.better(_parameters(algorithm, best), fit.DEFAULTS[algorithm]) if best.number else (0.0, 0.0)
-    chosen = best if gain > needed(len(trials)) * error else default
+    chosen = best if gain > NOISE * error else default
     space = SPACE[algorithm]
     summary = {
         "version": VERSION,
@@ -168,7 +162,8 @@ def _told(algorithm: str, trials: list[FrozenTrial], judge: Judge, resumed: int)
         "pruned": len(trials) - len(complete),
         "default": _value(default),
         "best": {"number": best.number, **_value(best)},
-        "gain": {"value": round(gain, 6), "error": round(error, 6), "needed": round(needed(len(trials)), 2)},
+        "gain": {"value": round(gain, 6), "error": round(error, 6)},
+        "rule": f"the best trial where it gains more than {NOISE:g} standard error(s), else the defaults",
         "chosen": chosen.number,
     }
     parameters = _parameters(algorithm, chosen) if chosen.number else dict(fit.DEFAULTS[algorithm])
@@ -199,7 +194,7 @@ def _line(summary: dict[str, Any], resumed: int) -> str:
     if chosen:
         outcome = f"trial {chosen}"
     else:
-        outcome = "the defaults" + (f", as the best of {count} may be so by luck" if summary["best"]["number"] else "")
+        outcome = "the defaults" + (", as that may be luck" if summary["best"]["number"] else "")
     return (
         f"search: {count} trials ({summary['pruned']} pruned{found}), log loss {summary['best']['value']:.4f} by "
         f"{len(summary['folds'])} fold(s){few} against {summary['default']['value']:.4f} with the defaults: a gain of "
