@@ -238,7 +238,7 @@ def _limits(about: Subject) -> list[str]:
 
 def _lineage(about: Subject) -> list[Block]:
     fields = about.fields
-    libraries = ", ".join(f"{name} {one['version']}" for name, one in fields["libraries"].items())
+    libraries = ", ".join(f"{name} {one['version']}" for name, one in sorted(fields["libraries"].items()))
     rows = [
         ["dataset", f"`{fields['dataset']['id']}`"],
         ["feature fingerprint", f"`{fields['fingerprint']}`"],

@@ -77,7 +77,7 @@ def bars(values: Mapping[str, float], *, x: str, about: str, most: int = 15) -> 
     names, sizes = list(values)[:most], list(values.values())[:most]
     with _figure(x, "", about, height=0.7 + 0.23 * len(names)) as (axes, done):
         axes.barh(range(len(names)), sizes, color=COLOURS[0], height=0.66)
-        axes.set_yticks(range(len(names)), [_text(name, 28) for name in names])
+        axes.set_yticks(range(len(names)), [_text(name) for name in names])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
     return done()
@@ -133,9 +133,9 @@ def _figure(x: str, y: str, about: str, *, height: float = SIZE[1]) -> Iterator[
         figure = Figure(figsize=(SIZE[0], height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        axes.set_xlabel(_text(x))
-        axes.set_ylabel(_text(y))
-        yield axes, lambda: _plain(written.getvalue(), _text(about))
+        axes.set_xlabel(_text(x, 60))
+        axes.set_ylabel(_text(y, 60))
+        yield axes, lambda: _plain(written.getvalue(), _text(about, 200))
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(written, format="svg", transparent=True, metadata=nothing)
 
@@ -171,7 +171,7 @@ def _coloured(style: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", lambda c: f"var(--{NAMES[c[0]]},{c[0]})" if c[0] in NAMES else c[0], style)
 
 
-def _text(name: str, most: int = 200) -> str:
-    """What XML can hold, and not too long."""
+def _text(name: str, most: int = 28) -> str:
+    """What XML can hold, and not longer than there is room for."""
     shown = "".join(letter if letter.isprintable() else " " for letter in name)
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
