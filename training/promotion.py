@@ -5,14 +5,16 @@ non-inferiority with a margin, as a candidate is hardly ever better: retrained o
 noise, and to refuse it for noise would keep models old. It is refused where
 - it is shown to be worse: its ROC-AUC + 2.33 bootstrapped standard errors of the difference is below the champion's by
   more than `Floors.margin` (99 %, one-sided); or where
-- it has lost more than `Floors.loss` of the champion's skill, the share of the log loss that it spares who knows only
-  how many are positive, however uncertain that is: on few examples a model can be two points of ROC-AUC worse and
-  nothing be shown. Skill tells a damaged model from a refitted one better than ROC-AUC does on as many examples.
+- it is shown to have lost some of the champion's skill (95 %, one-sided), and on these examples has lost more than
+  `Floors.loss` of it. Skill is the share of the log loss that it spares who knows only how many are positive. On few
+  examples a model can be two points of ROC-AUC worse without being shown to be worse by the margin; skill tells such a
+  one from a refitted one better than ROC-AUC does.
 What the two let pass and refuse is measured by `python -m benchmarks.gate` (docs/adr/0021).
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,8 +35,9 @@ from training.dataset import Dataset
 from training.fit import Labels, calibrate
 from usecases import Floors, UseCase
 
-SHOWN = 2.33
-"""Standard errors: 99 % of a normal distribution lie below so many."""
+SHOWN, LIKELY = 2.33, 1.645
+"""Standard errors: 99 and 95 % of a normal distribution lie below so many."""
+TINY = 1e-9
 ROWS, ROUNDS = 256, 9
 """Rows that are scored to measure what scoring costs, and how often."""
 
@@ -144,8 +147,7 @@ def _beside(floors: Floors, common: Examples, champion: str) -> list[Check]:
     found = differences(common)["roc_auc"]
     low, high = found.interval
     shown = found.difference + SHOWN * found.error < -floors.margin
-    own, its = (skill(common.label, probability) for probability in (common.first, common.second))
-    lost = (its - own) / its if its > 0 else 0.0  # a champion without any has none to lose
+    lost, error = skill_lost(common)
     return [
         _check(
             "champion",
@@ -157,11 +159,11 @@ def _beside(floors: Floors, common: Examples, champion: str) -> list[Check]:
         ),
         _check(
             "skill",
-            f"{abs(lost):.1%} {'less' if lost > 0 else 'more'} skill than {champion}, at most {floors.loss:.1%} less "
-            "is allowed",
+            f"{abs(lost):.1%} {'less' if lost > 0 else 'more'} skill than {champion} (standard error {error:.1%}), at "
+            f"most {floors.loss:.1%} less is allowed",
             round(-lost, 6),
             -floors.loss,
-            passed=not lost > floors.loss,
+            passed=not lost > max(floors.loss, LIKELY * error),
         ),
     ]
 
@@ -191,20 +193,34 @@ def skill(label: Labels, probability: Floats) -> float:
     """The share of the log loss of knowing only how many are positive that the probabilities spare, after they are
     calibrated to these very examples by Platt's two numbers, so that it is about telling examples apart: McFadden's
     pseudo-R2 (1974, Conditional logit analysis of qualitative choice behavior)."""
-    return 1 - _log_loss(label, _calibrated(label, probability)) / _log_loss(label, np.full(len(label), label.mean()))
+    return 1 - float(_losses(label, probability).mean()) / _nothing(label)
 
 
-def _calibrated(label: Labels, probability: Floats) -> Floats:
-    inside = np.clip(probability, 1e-9, 1 - 1e-9)
+def skill_lost(common: Examples) -> tuple[float, float]:
+    """Which share of the second one's skill the first one lacks, and its standard error over the examples, each of
+    which has its own loss by either; both 0 where the second one has none to lose."""
+    apart = _losses(common.label, common.first) - _losses(common.label, common.second)
+    its = skill(common.label, common.second) * _nothing(common.label)
+    if its <= 0:
+        return 0.0, 0.0
+    return float(apart.mean() / its), float(apart.std() / len(apart) ** 0.5 / its)
+
+
+def _losses(label: Labels, probability: Floats) -> Floats:
+    """Of each example, after calibration."""
+    inside = np.clip(probability, TINY, 1 - TINY)
     margin = np.log(inside / (1 - inside))
     found = calibrate(margin, label)
-    if found.slope < 0:  # who ranks upside down knows nothing that helps
-        return np.full(len(label), label.mean())
-    return sigmoid(found.slope * margin + found.offset)
+    calibrated = np.full(len(label), label.mean())  # of who ranks upside down: that knows nothing that helps
+    if found.slope > 0:
+        calibrated = np.clip(sigmoid(found.slope * margin + found.offset), TINY, 1 - TINY)
+    return -np.log(np.where(label, calibrated, 1 - calibrated))
 
 
-def _log_loss(label: Labels, probability: Floats) -> float:
-    return metrics.METRICS["log_loss"](label, probability)
+def _nothing(label: Labels) -> float:
+    """Log loss of the share of positives."""
+    share = float(label.mean())
+    return -(share * math.log(share) + (1 - share) * math.log(1 - share))
 
 
 def slowdown(one: Callable[[], object], other: Callable[[], object]) -> float:

@@ -99,7 +99,7 @@ class Floors:
     Args:
         roc_auc: at least, on held-out examples; ece: expected calibration error, at most;
         margin: a ROC-AUC that is shown to be lower than the champion's by more is refused; less is noise;
-        loss: which share of the champion's skill may be lost at most, however uncertain that is;
+        loss: which share of the champion's skill (training/promotion.py) may be lost at most;
         slowdown: how many times the champion's CPU time scoring may take.
     """
 
