@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from model import store
@@ -81,14 +80,14 @@ def push(url: str, tag: str, progress: Progress = lambda *_: None) -> Pushed:
     """
     to, directory = place(url), store.path(tag)
     manifest = sound(directory)
-    with TemporaryDirectory(prefix="holdfast-push-") as temporary:
-        draft = Path(temporary) / "draft.tar"
+    with store.staging() as staging:  # what a killed run leaves there, the next one sweeps
+        draft = staging / "draft.tar"
         own = Reference(manifest.tag, pack(directory, manifest, draft))
         size = draft.stat().st_size
         stored = to.create(own.path, draft)
         if not stored:
-            own, size = _same(to, own, manifest, Path(temporary), progress)
-        note = Path(temporary) / "digest"
+            own, size = _same(to, own, manifest, staging, progress)
+        note = staging / "digest"
         note.write_text(f"{own.digest}  {own.path.rpartition('/')[2]}\n")
         if to.create(f"{own.path}.sha256", note):
             stored = True
