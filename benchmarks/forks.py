@@ -22,6 +22,8 @@ from cli import main as command_line
 from cli.workspace import Workspace
 from settings import HoldfastError
 
+command_line.application(*command_line.COMMANDS)  # imports them all
+
 Blow = Callable[[int], None]
 """Called with the process id of the command that is struck."""
 

@@ -8,46 +8,59 @@ holdfast_settings.pin_environment()  # numpy must find it
 
 import signal
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 
-from cli import batch, contract, data, explain, features, modelling, predictions, replay, retraining
 from cli.console import Json, Out, table
-from cli.models import models
 from settings import PREFIX, HoldfastError, Settings, redacted
 
-app = typer.Typer(
-    name="holdfast",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(data.data, name="data")
-app.add_typer(data.quarantine, name="quarantine")
-app.add_typer(contract.contract, name="contract")
-app.add_typer(features.features, name="features")
-app.add_typer(models, name="models")
-app.add_typer(predictions.predictions, name="predictions")
-for command in (
-    data.ingest,
-    data.migrate,
-    data.materialize,
-    modelling.train,
-    retraining.retrain,
-    modelling.evaluate,
-    modelling.parity,
-    modelling.run,
-    batch.score,
-    replay.replay,
-    explain.explain,
-):
-    app.command(command.__name__)(command)
-app.command("demo-skew")(modelling.demo_skew)
+COMMANDS = {
+    "data": "cli.data:data",
+    "quarantine": "cli.data:quarantine",
+    "contract": "cli.contract:contract",
+    "features": "cli.features:features",
+    "models": "cli.models:models",
+    "predictions": "cli.predictions:predictions",
+    "ingest": "cli.data:ingest",
+    "migrate": "cli.data:migrate",
+    "materialize": "cli.data:materialize",
+    "train": "cli.modelling:train",
+    "retrain": "cli.retraining:retrain",
+    "evaluate": "cli.modelling:evaluate",
+    "parity": "cli.modelling:parity",
+    "run": "cli.modelling:run",
+    "score": "cli.batch:score",
+    "replay": "cli.replay:replay",
+    "explain": "cli.explain:explain",
+    "demo-skew": "cli.modelling:demo_skew",
+}
+"""Where each command, or group of commands, is: a command imports what it needs, as all of it takes seconds."""
 
 
-@app.callback(invoke_without_command=True)
+def application(*names: str) -> typer.Typer:
+    """The command line with these of the `COMMANDS`."""
+    app = typer.Typer(name="holdfast", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    app.callback(invoke_without_command=True)(version_option)
+    app.command("settings")(settings_command)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`app` is all of it."""
+    if name != "app":
+        raise AttributeError(name)
+    return application(*COMMANDS)
+
+
 def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Tabular models trained, versioned, served and rolled back from one definition of every feature."""
     if version:
@@ -55,7 +68,6 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
         raise typer.Exit
 
 
-@app.command("settings")
 def settings_command(as_json: Annotated[bool, Json] = False) -> None:
     """Every setting, its value and what it does; passwords in addresses are not shown."""
     out, stored = Out(as_json), holdfast_settings.load().model_dump(mode="json")
@@ -75,8 +87,9 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        app()
+        application(*([asked] if asked in COMMANDS else COMMANDS))()
     except HoldfastError as error:
         sys.stderr.write(f"holdfast: {error}\n")
         sys.exit(1)

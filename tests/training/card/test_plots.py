@@ -125,7 +125,7 @@ def test_bars_are_as_long_as_their_values_and_no_more_than_are_asked_for() -> No
 def test_nothing_imports_matplotlib_before_a_figure_is_drawn() -> None:
     program = (
         "import sys, settings; settings.pin_environment()\n"
-        "import cli.main, training.card.page, service\n"
+        "import cli.main, training.card.page\n"
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
