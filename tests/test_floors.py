@@ -22,7 +22,18 @@ FLOORS = {
     "service": 5,
     "cli": 5,
 }
-SERVING_IMAGE_LACKS = ("pandas", "pyarrow", "duckdb", "evidently", "sklearn", "typer", "rich", "training", "cli")
+SERVING_IMAGE_LACKS = (
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "evidently",
+    "sklearn",
+    "typer",
+    "rich",
+    "matplotlib",
+    "training",
+    "cli",
+)
 
 
 def modules() -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from features.featureset import FeatureSet
 from features.source import Source
 from features.store.parquet import ParquetStore
 from training.dataset import build, check_cut, label_times
-from usecases import Absence, Costs, Outcome, UseCase, UseCaseError
+from usecases import Absence, Costs, Outcome, Slice, UseCase, UseCaseError
 
 GYM = '''
 """A gym: visits by kind, and who the members are."""
@@ -302,6 +302,70 @@ def test_parts_that_do_not_fit_are_refused_by_name(changes: dict[str, Any], name
         UseCase(**{**parts, **changes})
     assert "toy" in str(refused.value)
     assert named in str(refused.value)
+
+
+class Sorted(Attributes):
+    level: Literal["a", "b"]
+    member: bool | None
+
+
+class SortedRecord(Sorted):
+    customer_id: Key
+    gone: bool
+
+
+SORTED = dataclasses.replace(
+    BASE,
+    sources={"events": Source(Order), "records": Source(SortedRecord)},
+    features=FeatureSet(("orders", "age", "level"), Order, Sorted, (Aggregate.count("orders"), Aggregate.count("o2"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("slices", "said"),
+    [
+        (
+            [Slice("ordrs")],
+            "slice by 'ordrs', which is no input and no field of the request; there are orders, age, level",
+        ),
+        ([Slice("o2", (1,))], "slice by 'o2', which is no input"),
+        ([Slice("level", (1,))], r"slice by 'level', a category, which has its parts already: leave out at=\(1,\)"),
+        ([Slice("member", (1,))], "slice by 'member', a flag, which has its parts already"),
+        (
+            [Slice("orders")],
+            r"slice by 'orders', a number: say where its parts begin, as in Slice\('orders', at=\(2, 5\)\)",
+        ),
+        ([Slice("age", (3, 2))], r"slice by 'age': at=\(3, 2\) is not ascending"),
+        ([Slice("age", (2, 2))], "not ascending"),
+        ([Slice("age", (1, float("nan")))], "not ascending, or not finite"),
+        ([Slice("age", (1, float("inf")))], "not ascending, or not finite"),
+        ([Slice("age", (1,)), Slice("age", (2,))], "slice by 'age' is declared twice"),
+    ],
+)
+def test_a_slice_that_cannot_be_made_is_refused_by_name(slices: list[Slice], said: str) -> None:
+    with pytest.raises(UseCaseError, match=f"toy: .*{said}"):
+        dataclasses.replace(SORTED, slices=tuple(slices))
+
+
+def test_what_may_tell_a_lot_is_an_input() -> None:
+    assert dataclasses.replace(BASE, telling=("age",)).telling == ("age",)
+    with pytest.raises(UseCaseError, match="toy: telling 'agee' is no input"):
+        dataclasses.replace(BASE, telling=("agee",))
+
+
+def test_slices_and_what_may_tell_are_no_part_of_the_fingerprint_or_of_a_training_set(tmp_path: Path) -> None:
+    slices = (Slice("level"), Slice("member"), Slice("age", (18, 60)), Slice("orders", (1,)))
+    more = dataclasses.replace(SORTED, slices=slices, telling=("age",))
+    assert more.features.fingerprint == SORTED.features.fingerprint
+    usecase = own(tmp_path / "own", "gym_sliced", 'Outcome("gone")')
+    sliced = dataclasses.replace(usecase, slices=(Slice("plan"), Slice("fee", (1,))))
+    store = filled(tmp_path, usecase)
+    built = [build(one, store, [END], END, tmp_path / "cache")[0].content for one in (usecase, sliced)]
+    assert built[0] == built[1]
+
+
+def test_both_samples_declare_slices() -> None:
+    assert all(usecases.load(name).slices for name in usecases.names())
 
 
 def test_an_outcome_that_the_request_carries_is_a_leak() -> None:
