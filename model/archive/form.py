@@ -1,8 +1,7 @@
 """The archive's form: a plain tar (ustar) of the artefact's files, sorted, without times, owners or modes of their own.
 
-It is not compressed: gzip makes it less than half as large (cdnow's 819 KB are 352), but other builds of zlib make other
-bytes of the same content, and the digest of an archive is its name. So an archive is also never larger inside than
-outside.
+It is not compressed: gzip makes less than half of it (352 KB of cdnow's 819), but other builds of zlib make other bytes
+of the same content, and the digest of an archive is its name. So an archive is also never larger inside than outside.
 """
 
 from __future__ import annotations
