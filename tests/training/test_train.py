@@ -49,6 +49,7 @@ def test_a_trained_model_is_in_the_store_and_passes_the_gate(pulse_ready: Ready,
     )
     manifest = gate.load(store.path(trained.manifest.tag), toy.usecase.features).manifest
     assert manifest.algorithm == algorithm
+    assert manifest.search is None
     assert manifest.dataset.content == pulse_ready.dataset.content
     used = [t for t in pulse_ready.times if not 0 < pulse_ready.times[-1] - t < 30 * DAY]  # the others overlap the test
     flat = sorted(time for times in manifest.dataset.label_times.values() for time in times)
