@@ -29,6 +29,7 @@ SERVING_IMAGE_LACKS = (
     "evidently",
     "sklearn",
     "typer",
+    "fsspec",
     "rich",
     "matplotlib",
     "training",
@@ -93,7 +94,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import settings
 settings.pin_environment()
-import usecases, model.store, model.registry, serving.core, serving.http, serving.openapi
+import usecases, model.store, model.registry, model.archive, serving.core, serving.http, serving.openapi
 from features.store import open_online
 import pathlib, tempfile
 for name in usecases.names():
