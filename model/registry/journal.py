@@ -17,6 +17,7 @@ from model.registry import chain
 from model.registry.chain import Head, Verified
 from model.registry.entry import Entry
 from model.registry.error import Busy, RegistryError
+from model.staging import replace, sync
 
 Decide = Callable[[list[Entry]], Sequence[Entry]]
 """From all entries there are, which ones to add; it may raise instead."""
@@ -61,9 +62,9 @@ class FileJournal:
         whole = self._whole()
         if not whole.startswith(self._known):  # somebody changed what was written
             self._known, self._entries = b"", []
-        for line in _lines(whole[len(self._known) :]):
-            self._entries.append(chain.read(len(self._entries) + 1, line, str(self.path)))
-            self._known += line + b"\n"
+        new = _lines(whole[len(self._known) :])
+        self._entries += [chain.read(n, line, str(self.path)) for n, line in enumerate(new, len(self._entries) + 1)]
+        self._known = whole
         return list(self._entries)
 
     def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
@@ -73,6 +74,7 @@ class FileJournal:
             made = chain.extend(_lines(self._known), self._noted(), added, str(self.path))
             if made:
                 self._write([line for _, line in made])
+                self._note(made[-1][0].number, made[-1][1])
             then()
         return [entry for entry, _ in made]
 
@@ -112,14 +114,10 @@ class FileJournal:
             file.flush()
             os.fsync(file.fileno())
         if new:
-            _sync(self.path.parent)
-        head = chain.end(_lines(self._whole()))
-        note = self._head.with_suffix(".new")
-        with note.open("w") as file:
-            file.write(json.dumps(asdict(head)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        note.replace(self._head)
+            sync(self.path.parent)
+
+    def _note(self, number: int, line: bytes) -> None:
+        replace(self._head, json.dumps(asdict(Head(number, chain.end([line]).digest))) + "\n")
 
     def _noted(self) -> Head | None:
         try:
@@ -136,11 +134,3 @@ class FileJournal:
 
 def _lines(whole: bytes) -> list[bytes]:
     return whole.split(b"\n")[:-1]
-
-
-def _sync(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
