@@ -29,7 +29,7 @@ SERVING_IMAGE_LACKS = (
     "evidently",
     "sklearn",
     "typer",
-    "fsspec",
+    "s3fs",
     "rich",
     "matplotlib",
     "training",

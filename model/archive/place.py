@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
+from fsspec.core import url_to_fs
+
 from features.store.lock import exclusive
 from model.archive.form import ArchiveError
 from model.staging import sync
@@ -103,13 +105,9 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.shown, scheme = redacted(url.rstrip("/")), urlsplit(url).scheme
-        try:
-            import fsspec  # late: serving needs neither archives nor this
-        except ImportError:
-            raise ArchiveError(f"{self.shown}: fsspec is not installed: `pip install -e '.[jobs]'`") from None
         with telling(self.shown, "reached"):
             try:
-                found = fsspec.core.url_to_fs(url.rstrip("/"), skip_instance_cache=True, use_listings_cache=False)
+                found = url_to_fs(url.rstrip("/"), skip_instance_cache=True, use_listings_cache=False)
             except ImportError as error:
                 remedy = "`pip install -e '.[jobs,s3]'`" if scheme in ("s3", "s3a") else error
                 raise ArchiveError(f"{self.shown}: the driver of {scheme}:// is not installed: {remedy}") from None
