@@ -49,7 +49,7 @@ def place(url: str) -> Place:
     if parts.scheme != "file":
         return Remote(url) if "://" in url else Directory(Path(url))
     if parts.netloc not in ("", "localhost"):
-        raise ArchiveError(f"{url}: file:// takes an absolute path, as in file:///{parts.netloc}{parts.path}")
+        raise ArchiveError(f"{redacted(url)} names a host: file:// takes an absolute path, as in file:///srv/models")
     return Directory(Path(unquote(parts.path)))
 
 
@@ -104,10 +104,12 @@ class Remote:
     """Object storage, or another place that fsspec reaches. Credentials and endpoints are its driver's own matter."""
 
     def __init__(self, url: str) -> None:
-        self.shown, scheme = redacted(url.rstrip("/")), urlsplit(url).scheme
+        scheme, _, rest = url.partition("://")
+        address = f"{scheme}://{rest.rstrip('/')}"
+        self.shown = redacted(address)
         with telling(self.shown, "reached"):
             try:
-                found = url_to_fs(url.rstrip("/"), skip_instance_cache=True, use_listings_cache=False)
+                found = url_to_fs(address, skip_instance_cache=True, use_listings_cache=False)
             except ImportError as error:
                 remedy = "`pip install -e '.[jobs,s3]'`" if scheme in ("s3", "s3a") else error
                 raise ArchiveError(f"{self.shown}: the driver of {scheme}:// is not installed: {remedy}") from None

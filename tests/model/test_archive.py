@@ -507,7 +507,7 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, linear: Mode
 def test_an_address_may_be_written_as_a_url(directory: DirectorySpot, linear: Model) -> None:
     pushed = push(directory.root.as_uri(), linear.manifest.tag)
     assert pushed.url == str(directory.root / path_of(linear.manifest.tag))
-    with pytest.raises(ArchiveError, match="file:///host/archives"):
+    with pytest.raises(ArchiveError, match="file://host/archives names a host"):
         push("file://host/archives", linear.manifest.tag)
 
 
