@@ -49,6 +49,26 @@ def strikes(blow: str, stores: str, times: int, commands: str = f"{DATA},{MODELS
     return f"{len(rows)} commands x {times}: {hits} hit, 0 outcomes differ", True
 
 
+def gate() -> tuple[str, bool]:
+    """Whom the promotion gate refuses: 200 candidates of each kind on telco, 40 on cdnow, which has 17 times the rows."""
+    found = figures("gate", "--usecase", "telco") | figures("gate", "--usecase", "cdnow", "--count", "40")
+    told = [f"{name} {kind} {one['refused']:.1%}" for name, kinds in found.items() for kind, one in kinds.items()]
+    holds = [
+        one["refused"] <= 0.09 if kind == "refitted" else one["refused"] >= 0.95
+        for kinds in found.values()
+        for kind, one in kinds.items()
+    ]
+    return ", ".join(told), all(holds)
+
+
+def rollback() -> tuple[str, bool]:
+    """Rolled back by one command, and looked at."""
+    found = figures("wayback")
+    meant = found["first"] == found["champion"] == found["served"]
+    told = f"{found['seconds']:.1f} s; {found['numbers']:,} numbers, {found['differing_bits']} differ"
+    return told, meant and found["seconds"] < 5 and not found["differing_bits"]
+
+
 def wide() -> tuple[str, bool]:
     """Aggregates at 1M, 3M and 10M events against the bare SQL."""
     measured = figures("features")["wide"]

@@ -75,7 +75,7 @@ class Ground:
         whole = roc_auc_score(test.label, margin)
         for _ in range(12):
             middle, random = (low + high) / 2, np.random.default_rng(1)
-            cost = [whole - roc_auc_score(test.label, damage(margin, middle, random)) for _ in range(50)]
+            cost = [whole - roc_auc_score(test.label, damage(margin, middle, random)) for _ in range(200)]
             low, high = (low, middle) if np.mean(cost) > POINTS else (middle, high)
         return high
 

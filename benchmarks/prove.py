@@ -174,6 +174,8 @@ BARS = [
     Bar("content digest, searched", "same inputs, same digest", lambda: same_digest("telco", "--trials", "10")),
     Bar("content digest, clean", "the same from a second environment", clean, quick=False),
     Bar("search, 50 trials", "no worse than the defaults outside the interval", searched, quick=False),
+    Bar("gate", "<= 9 % of refitted, >= 95 % of damaged refused", bars.gate, quick=False),
+    Bar("rollback", "< 5 s, 0 bits differ, served next", bars.rollback),
     Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
     Bar("properties", "all examples on every engine", bars.thorough, quick=False),
     Bar("killed, a few", "run again, nothing differs", lambda: bars.strikes("kill", "files,redis", 2, bars.DATA)),

@@ -106,7 +106,7 @@ class Floors:
     roc_auc: float = 0.6
     ece: float = 0.06
     margin: float = 0.005
-    loss: float = 0.07
+    loss: float = 0.068
     slowdown: float = 3.0
 
     def __post_init__(self) -> None:
