@@ -17,7 +17,9 @@ from cli.workspace import Workspace
 from features.store.base import Spine, StoreError
 from settings import HoldfastError
 
-TIMES = ("committed_at", "created_at", "finished_at", "started_at", "git_commit")
+CARDS = ("card.md", "card.html")
+"""For people; they say when a model was made."""
+TIMES = ("committed_at", "created_at", "finished_at", "started_at", "git_commit", *CARDS)
 """Fields that say when something was written, and by which state of the code."""
 
 
@@ -80,9 +82,9 @@ def outcome(workspace: Workspace) -> dict[str, str]:
 
 
 def _kept(path: Path) -> bool:
-    """Whether a file is an outcome: logs, locks and SQLite's own files (compared by their rows) are not."""
+    """Whether a file is an outcome: logs, locks, cards and SQLite's own files (compared by their rows) are not."""
     if (
-        path.name in ("log", "model.yaml", "manifest.sha256", "journal.jsonl")
+        path.name in ("log", "model.yaml", "manifest.sha256", "journal.jsonl", *CARDS)
         or path.suffix == ".lock"
         or path.name == ".lock"
     ):
