@@ -50,7 +50,7 @@ def strikes(blow: str, stores: str, times: int, commands: str = f"{DATA},{MODELS
 
 
 def gate() -> tuple[str, bool]:
-    """Whom the promotion gate refuses: 200 candidates of each kind on telco, 40 on cdnow, which has 17 times the rows."""
+    """Whom the promotion gate refuses, of 200 candidates of a kind on telco and of 40 on cdnow."""
     found = figures("gate", "--usecase", "telco") | figures("gate", "--usecase", "cdnow", "--count", "40")
     told = [f"{name} {kind} {one['refused']:.1%}" for name, kinds in found.items() for kind, one in kinds.items()]
     holds = [

@@ -8,6 +8,8 @@ The champion is the model that `holdfast train` makes. Candidates are judged bes
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -129,8 +131,9 @@ def main(
     """Whom the gate refuses."""
     out = Out(as_json)
     found: dict[str, Any] = {}
-    for name in usecases or ["telco", "cdnow"]:
-        with out.progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="holdfast-gate-") as home, out.progress() as progress:
+        os.environ["HOLDFAST_HOME"] = home
+        for name in usecases or ["telco", "cdnow"]:
             found[name] = rates(name, count, progress)
     rows = [
         [name, kind, f"{told['difference']:+.4f}", f"{told['refused']:.1%}"]
