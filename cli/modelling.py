@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,9 +17,6 @@ from features import clock
 from training.card import TITLES
 from training.dataset import build, label_times
 from training.progress import Step
-
-if TYPE_CHECKING:
-    from training.fit import Boosting
 
 AsJson = Annotated[bool, Json]
 Name = Annotated[str, typer.Argument(help="The use case: cdnow, telco or your own.")]
@@ -44,7 +40,6 @@ def train(
 
     With `--engine spark`, executors compute the training set and fit the trees together.
     """
-    from training.fit import boosted  # late, with scikit-learn: the other commands start in a second
     from training.train import train as train_module
 
     out, workspace = _prepared(usecase, as_json, engine, master)
@@ -57,7 +52,7 @@ def train(
             cache=workspace.cache,
             algorithm=algorithm,
             parent=parent,
-            trees=boosted if engine != "spark" else _distributed(workspace),
+            trees=workspace.trees(),
             trials=trials or 0,
             progress=progress,
         )
@@ -132,14 +127,6 @@ def run(
     """From nothing to an answered request: data, ingest, train, promote, materialize, serve."""
     out = Out(as_json)
     out.result(run_module(Workspace.open(), out, port, stay=stay))
-
-
-def _distributed(workspace: Workspace) -> Boosting:
-    from features.store.spark import SparkStore
-    from training.distributed import boosted
-
-    assert isinstance(workspace.events, SparkStore)  # noqa: S101  # the workspace was opened with a master
-    return partial(boosted, workspace.events)
 
 
 def _engines(workspace: Workspace, asked: list[str]) -> list[str]:

@@ -158,6 +158,7 @@ def _trained(workspace: Workspace, request: Request, progress: Step) -> Retraine
         cache=workspace.cache,
         algorithm=request.algorithm,
         parent=workspace.registry.alias(workspace.usecase.name),
+        trees=workspace.trees(),
         trials=request.trials,
         progress=progress,
     )

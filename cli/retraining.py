@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.console import Json, Out
-from cli.workspace import Workspace
+from cli.console import Json, Master, Out, Wide
+from cli.workspace import Engine, Workspace
 from features import clock
 
 
@@ -21,6 +21,8 @@ def retrain(
     cooldown: Annotated[float, typer.Option(min=0, help="Hours since the last decision on a model.")] = 0.0,
     verdict: Annotated[Path | None, typer.Option(help="Only if the verdict in this file (JSON) alarms.")] = None,
     algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two.")] = "xgboost",
+    engine: Annotated[Engine, Wide] = None,
+    master: Annotated[str | None, Master] = None,
     why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = "",
     as_json: Annotated[bool, Json] = False,
 ) -> None:
@@ -35,7 +37,7 @@ def retrain(
     asked = Request(
         algorithm, trials, promote, round(cooldown * clock.HOUR), Verdict.read(verdict) if verdict else None, why
     )
-    out, workspace = Out(as_json), Workspace.open(usecase)
+    out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
     for step, line in workspace.prepare():
         out.proved(step, line)
     with out.progress() as progress:

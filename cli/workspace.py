@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import settings as holdfast_settings
 import usecases
@@ -23,6 +23,9 @@ from model.registry import CHAMPION, Registry, open_registry
 from settings import Settings, redacted
 from training.progress import Step
 from usecases import UseCase
+
+if TYPE_CHECKING:
+    from training.fit import Boosting
 
 ROOT = Path(__file__).parent.parent
 Engine = Literal["duckdb", "spark"] | None
@@ -92,6 +95,18 @@ class Workspace:
         from features.store.spark import SparkStore, session  # late: an extra, and Java
 
         return SparkStore(store, self.usecase.features, session(self.spark), self.home / "spark")
+
+    def trees(self) -> Boosting:
+        """What fits trees: this process, or Spark's executors together where it answers wide questions."""
+        if self.spark is None:
+            from training.fit import boosted  # late, with scikit-learn
+
+            return boosted
+        from features.store.spark import SparkStore
+        from training.distributed import boosted as together
+
+        assert isinstance(self.events, SparkStore)  # noqa: S101  # it was opened with a master
+        return partial(together, self.events)
 
     @cached_property
     def registry(self) -> Registry:
