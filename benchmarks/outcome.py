@@ -15,12 +15,11 @@ from benchmarks.ground import SECOND
 from benchmarks.wholeness import copied, decisions
 from cli.workspace import Workspace
 from features.store.base import Spine, StoreError
+from model.artefact import CARDS
 from settings import HoldfastError
 
-CARDS = ("card.md", "card.html")
-"""For people; they say when a model was made."""
 TIMES = ("committed_at", "created_at", "finished_at", "started_at", "git_commit", *CARDS)
-"""Fields that say when something was written, and by which state of the code."""
+"""Fields that say when something was written, and by which state of the code; cards say so too."""
 
 
 def honest(workspace: Workspace) -> int:
