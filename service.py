@@ -13,6 +13,7 @@ import settings as holdfast_settings
 holdfast_settings.pin_environment()  # numpy must find it
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # set by BentoML; one worker's metrics need no files
 
+import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -119,12 +120,12 @@ class Holdfast:
     async def start(self) -> None:
         """Open gRPC and the metrics port, and journal that this model is served."""
         await self.process.start()
-        self._journal("ready")
+        await asyncio.to_thread(self._journal, "ready")
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Answer what was accepted, seal the log, and journal that this model is served no longer."""
-        self._journal("stop")
+        await asyncio.to_thread(self._journal, "stop")  # PostgreSQL may take seconds, or be away
         await self.process.stop()
 
     # The front answers these routes itself, from the same core. Here they make the schema that BentoML's clients read,

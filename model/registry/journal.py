@@ -88,7 +88,7 @@ class FileJournal:
         """Be the only process of this machine that does `what`."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(exclusive(self.path.with_name(f"{quote(what, safe=' ')}.lock"), what))
+                stack.enter_context(exclusive(self.path.with_name(f"only {quote(what, safe=' ')}.lock"), what))
             except StoreError as error:
                 raise Busy(str(error)) from None
             yield
