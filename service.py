@@ -125,8 +125,8 @@ class Holdfast:
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Answer what was accepted, seal the log, and journal that this model is served no longer."""
-        await asyncio.to_thread(self._journal, "stop")  # PostgreSQL may take seconds, or be away
-        await self.process.stop()
+        journalled = asyncio.to_thread(self._journal, "stop")  # PostgreSQL may take seconds, or be away
+        await asyncio.gather(self.process.stop(), journalled)
 
     # The front answers these routes itself, from the same core. Here they make the schema that BentoML's clients read,
     # and are what code in this process calls.
