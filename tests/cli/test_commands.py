@@ -147,7 +147,7 @@ def test_train_promote_rollback_and_history(telco: Workspace, homes: dict[str, s
     linear = figures("train", "telco", "--algorithm", "logistic", environ=environ)
     tags = [run["manifest"]["name"] + ":" + run["manifest"]["version"] for run in (trees, linear)]
     for tag in tags:
-        assert figures("models", "promote", tag, "--why", "a trial", environ=environ)["tag"] == tag
+        assert figures("models", "promote", tag, "--why", "a trial", environ=environ)["model"] == tag
     listed = figures("models", "list", "telco", environ=environ)
     assert listed["champion"] == tags[1]
     assert len(listed["models"]) == 2

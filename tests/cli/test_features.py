@@ -22,7 +22,7 @@ from features.featureset import FeatureSet
 from features.store import open_online
 from features.store.base import Lookup, OnlineStore
 from model import store as model_store
-from model.artefact import SEAL, Dataset, Manifest, seal
+from model.artefact import FORMAT, SEAL, Dataset, Manifest, seal
 from model.registry import open_registry
 from tests.cli.conftest import figures, holdfast
 
@@ -182,6 +182,7 @@ class Shelf:
         manifest = Manifest(
             name=self.library.name,
             version=version,
+            format=FORMAT,
             algorithm="xgboost",
             created_at="2025-01-01T00:00:00Z",
             git_commit=None,
