@@ -58,6 +58,7 @@ class HoldfastError(Exception):
     ArtefactError, GateRefused, ModelNotFound           a model is not what it says, or not there
     ArchiveError                                        a model cannot be moved to or from where archives are
     RegistryError, Conflict, Busy                       an alias or a way back does not exist, or others were first
+    VerifyError                                         the journal or a stored model is not what it was
     ParityError, ServerError                            two paths differ; a server did not come up
     """
 
