@@ -40,7 +40,7 @@ SEED, RANDOM = 0, 10
 """Trial n is sampled with seed SEED + n; the first RANDOM ones without looking at those before."""
 NOISE = 1.0
 """How many standard errors the best trial must gain to replace the defaults (the 1 SE rule of Breiman et al., 1984).
-With less the best of many is the luckiest; what asking for more would cost was measured: docs/adr/0020-search.md."""
+With less the best of many is the luckiest; what asking for more would cost was measured: docs/adr/0022-search.md."""
 WORST = 25
 """Per cent of the trials so far: who is among them after a fold is not measured on the others."""
 Range = FloatDistribution | IntDistribution
