@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -96,14 +96,16 @@ class PostgresJournal:
         doing = f"{SCHEMA} {what}"
         with self._database.telling():
             connection = self._database.connect(_application(what))
-        try:
+        with connection:
             with self._database.telling():
                 got = connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})", [doing]).fetchone()
                 if got != (True,):
                     raise Busy(f"{what}: {_holder(connection, doing)} is doing it; try again when it is done")
-            yield
-        finally:
-            connection.close()
+            try:
+                yield
+            finally:
+                with suppress(psycopg.Error):  # the lock goes with the connection, but a little later
+                    connection.execute(f"SELECT pg_advisory_unlock({_LOCK})", [doing])
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from features.clock import parse, wall
+from features.clock import now, parse, rfc3339
 from features.store import POSTGRESQL
 from model.registry import process
 from model.registry.chain import Verified
@@ -254,13 +254,13 @@ class Registry:
                 raise Conflict(_conflict(entry, expected, last))
             if entry.action in DECIDING and not self.there(entry.tag):
                 raise Conflict(f"{entry.tag} was removed from the store meanwhile: nothing was changed")
-            return [replace(entry, time=wall(), before=before)]
+            return [replace(entry, time=rfc3339(now()), before=before)]
 
         return self.journal.append(decide)[0]
 
     def _entry(self, action: Action, usecase: str, tag: str, alias: str, why: str, proof: str) -> Entry:
         pod = socket.gethostname()
-        return Entry(wall(), self.who, action, usecase, alias, None, tag, why, proof, self.image, pod)
+        return Entry(rfc3339(now()), self.who, action, usecase, alias, None, tag, why, proof, self.image, pod)
 
     def _ended(self, entries: list[Entry], usecase: str) -> list[Entry]:
         """A `stop` for each server of this pod whose process is gone without having said so."""
