@@ -87,7 +87,7 @@ def _frame(numbers: Floats, random: np.random.Generator) -> pd.DataFrame:
     return frame
 
 
-def _trees(features: FeatureSet, matrix: Floats, label: Labels, valid: Floats, valid_label: Labels) -> Boosted:  # noqa: ARG001  # no early stop
+def _trees(features: FeatureSet, matrix: Floats, label: Labels, *_: Any) -> Boosted:
     """TREES trees of DEPTH, with XGBoost's own defaults, as the servers compared with are usually shown."""
     parameters = {"objective": "binary:logistic", "max_depth": DEPTH, "seed": 0, "nthread": 1}
     booster = xgboost.train(parameters, xgboost.DMatrix(matrix, label), TREES)

@@ -12,11 +12,12 @@ from subprocess import PIPE
 
 import pytest
 
+from benchmarks.servers import BUCKET
 from cli.workspace import ROOT, Workspace
 from model import artefact, gate, golden, store
 from model.archive import push
 from tests.cli.conftest import figures, holdfast
-from tests.model.places import BUCKET, another_store, s3
+from tests.model.places import another_store, s3
 from tests.model.toys import copy_of, reseal
 
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.servers import BUCKET
 from model import artefact, gate, store
 from model.archive import ArchiveError, Reference, pull, push
 from tests.model.conftest import Model
-from tests.model.places import BUCKET, BucketSpot, DirectorySpot, Spot, another_store, bucket, contents, s3, tar
+from tests.model.places import BucketSpot, DirectorySpot, Spot, another_store, bucket, contents, s3, tar
 from tests.model.toys import copy_of, edit_json, reseal
 
 NOBODY = 65_534
