@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from features.clock import now, parse, rfc3339
 from features.store import POSTGRESQL
-from model.registry import process
+from model.registry import history, process
 from model.registry.chain import Verified
 from model.registry.entry import CHAMPION, DECIDING, Action, Check, Entry
 from model.registry.error import Conflict, RegistryError
@@ -82,7 +82,7 @@ class Registry:
     def decided(self, usecase: str, alias: str = CHAMPION, at: str | None = None) -> Entry | None:
         """The promotion or rollback that made the alias what it was at a time (RFC 3339; None is now)."""
         limit = None if at is None else parse(at)
-        return _decided(
+        return history.decided(
             [entry for entry in self.journal.entries() if limit is None or parse(entry.time) <= limit], usecase, alias
         )
 
@@ -183,7 +183,7 @@ class Registry:
         """
 
         def decide(entries: list[Entry]) -> list[Entry]:
-            needed = dict(_live([entry for entry in entries if entry.usecase == usecase]))
+            needed = dict(history.live([entry for entry in entries if entry.usecase == usecase]))
             if tag in needed:
                 raise RegistryError(f"{tag} is needed: {needed[tag]}; it was not removed")
             return [self._entry("remove", usecase, tag, "", why, "")]
@@ -192,7 +192,7 @@ class Registry:
 
     def path_back(self, usecase: str, alias: str = CHAMPION) -> list[str]:
         """Tags that the alias could go back to, nearest first: those of promotions that still stand."""
-        *before, now = _pile(self.entries(usecase), alias) or [""]
+        *before, now = history.pile(self.entries(usecase), alias) or [""]
         return [tag for tag in dict.fromkeys(reversed(before)) if tag != now]
 
     def previous(self, usecase: str, alias: str = CHAMPION) -> str:
@@ -201,7 +201,7 @@ class Registry:
         Raises:
             RegistryError: if there is none.
         """
-        pile = _pile(self.entries(usecase), alias)
+        pile = history.pile(self.entries(usecase), alias)
         if len(pile) < 2:
             only = f"{pile[0]} is its first model" if pile else "it has no model yet"
             raise RegistryError(f"{usecase}@{alias} has nothing to go back to: {only}")
@@ -210,7 +210,7 @@ class Registry:
     def live(self, usecase: str) -> list[tuple[str, str]]:
         """Tags that are needed, each with why: an alias points to it, would go back to it, or a server serves it."""
         self._close(usecase)
-        return _live(self.entries(usecase))
+        return history.live(self.entries(usecase))
 
     def deployed(self, usecase: str, action: Literal["ready", "stop"], tag: str, proof: str) -> Entry:
         """Record that a server became ready with, or stopped serving, this model."""
@@ -228,7 +228,7 @@ class Registry:
     def servers(self, usecase: str, at: str) -> list[Entry]:
         """The `ready` entries of the servers that had not stopped at a time (RFC 3339), oldest first."""
         self._close(usecase)
-        return _open([e for e in self.entries(usecase) if parse(e.time) <= parse(at)])
+        return history.ready([e for e in self.entries(usecase) if parse(e.time) <= parse(at)])
 
     def verify(self, head: str | None = None) -> Verified:
         """Look at every byte of the journal; `head` is a digest, noted elsewhere, that must be in its chain.
@@ -248,7 +248,7 @@ class Registry:
 
     def _decide(self, entry: Entry, expected: str | _Any | None) -> Entry:
         def decide(entries: list[Entry]) -> list[Entry]:
-            last = _decided(entries, entry.usecase, entry.alias)
+            last = history.decided(entries, entry.usecase, entry.alias)
             before = None if last is None else last.tag
             if expected is not ANY and before != expected:
                 raise Conflict(_conflict(entry, expected, last))
@@ -269,7 +269,7 @@ class Registry:
             replace(
                 self._entry("stop", usecase, e.tag, "", "ended without saying so", ""), process=e.process, image=e.image
             )
-            for e in _open([e for e in entries if e.usecase == usecase and e.pod == pod])
+            for e in history.ready([e for e in entries if e.usecase == usecase and e.pod == pod])
             if process.gone(e.process)
         ]
 
@@ -278,47 +278,6 @@ class Registry:
         if self._ended(self.journal.entries(), usecase):
             with suppress(OSError, HoldfastError):
                 self.journal.append(lambda entries: self._ended(entries, usecase))
-
-
-def _decided(entries: list[Entry], usecase: str, alias: str) -> Entry | None:
-    return next(
-        (e for e in reversed(entries) if e.usecase == usecase and e.alias == alias and e.action in DECIDING), None
-    )
-
-
-def _pile(entries: list[Entry], alias: str) -> list[str]:
-    """Promotions of an alias that still stand, as a pile of plates; the last one is the alias."""
-    pile: list[str] = []
-    for entry in entries:
-        if entry.alias != alias:
-            continue
-        if entry.action == "promote":
-            pile += [entry.tag] if pile[-1:] != [entry.tag] else []  # again is no step to take back
-        elif entry.action == "rollback":
-            back = len(pile) - pile[::-1].index(entry.tag) if entry.tag in pile else 0
-            pile = pile[:back] if back else [*(pile[:-1] or pile), entry.tag]  # to another one: instead of the last
-    return pile
-
-
-def _open(entries: list[Entry]) -> list[Entry]:
-    """The `ready` entries that no `stop` has answered."""
-    found: dict[tuple[Any, ...], list[Entry]] = {}
-    for entry in entries:
-        place = (entry.pod, entry.process, entry.tag)
-        if entry.action == "ready":
-            found.setdefault(place, []).append(entry)
-        elif entry.action == "stop" and found.get(place):
-            found[place].pop(0)
-    return sorted((entry for opened in found.values() for entry in opened), key=lambda entry: entry.number)
-
-
-def _live(entries: list[Entry]) -> list[tuple[str, str]]:
-    found = [(tag, "is served") for tag in sorted({entry.tag for entry in _open(entries)})]
-    for alias in dict.fromkeys(entry.alias for entry in entries if entry.action in DECIDING):
-        *before, now = _pile(entries, alias)
-        found += [(before[-1], f"before {alias}")] if before else []
-        found.append((now, alias))
-    return found
 
 
 def _conflict(entry: Entry, expected: str | None, last: Entry | None) -> str:
