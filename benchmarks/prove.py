@@ -175,6 +175,7 @@ BARS = [
     Bar("content digest, clean", "the same from a second environment", clean, quick=False),
     Bar("search, 50 trials", "no worse than the defaults outside the interval", searched, quick=False),
     Bar("gate", "<= 9 % of refitted, >= 95 % of damaged refused", bars.gate, quick=False),
+    Bar("twenty at once", "no line lost, no model torn, one champion", bars.crowd, quick=False),
     Bar("rollback", "< 5 s, 0 bits differ, served next", bars.rollback),
     Bar("ingest 1M rows", "good + quarantined = input", million_rows, quick=False),
     Bar("properties", "all examples on every engine", bars.thorough, quick=False),
