@@ -65,7 +65,7 @@ def crowd() -> tuple[str, bool]:
     """Ten trainers and ten promoters at once: nothing is lost, or the benchmark fails."""
     found = figures("crowd")
     told = [
-        f"{name}: {one['trained']} trained, {one['promoted']} promoted, {one['overtaken']} told that they were overtaken"
+        f"{name}: {one['trained']} trained, {one['promoted']} promoted, {one['overtaken']} overtaken and told so"
         for name, one in found.items()
     ]
     return "; ".join(told), True
