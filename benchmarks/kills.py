@@ -24,9 +24,6 @@ from cli.workspace import Workspace
 from features.clock import rfc3339
 from settings import HoldfastError
 
-ENDED = {"rollback": "is the champion already"}
-"""What the second run may say instead of doing it again, where the blow fell after the command's work."""
-
 
 def prepared(place: Place, command: str) -> None:
     """Everything that comes before the command under test."""
@@ -95,7 +92,7 @@ def attack(ground: Ground, command: str, blow: Blow, times: int, seed: int) -> t
         durations += [] if struck else [took]
         compared += asked(trial, honest)
         seen += asked(trial, whole)
-        run(trial, trial.words(command), ended=ENDED.get(command))
+        run(trial, trial.words(command))
         found = asked(trial, outcome)
         differing = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         if differing:

@@ -12,7 +12,7 @@ from cli.models.app import AsJson, Name, Why, models
 from cli.workspace import Workspace
 from model import gate, store
 from model.gate import GateRefused, Loaded
-from model.registry import RegistryError
+from model.registry import CHAMPION, RegistryError
 from model.store import ModelNotFound
 
 
@@ -28,11 +28,16 @@ def rollback_command(
     """Make an earlier champion the champion again, if the load gate lets it pass here."""
     out, workspace = Out(as_json), Workspace.open(usecase)
     name, registry = workspace.usecase.name, workspace.registry
-    now, passed_over = registry.alias(name), dict[str, str]()
+    decided, passed_over = registry.decided(name), dict[str, str]()
+    now = None if decided is None else decided.tag
     if to is None:
         registry.previous(name)  # or it is told that there is none
-    elif to == now or not to.startswith(f"{name}:"):
-        raise RegistryError(f"{to} {'is the champion already' if to == now else f'is no model of {name}'}")
+    elif not to.startswith(f"{name}:"):
+        raise RegistryError(f"{to} is no model of {name}")
+    elif decided is not None and to == now:
+        out.proved("rollback", f"{to} is {name}@{CHAMPION} already")
+        out.result({**asdict(decided), "passed_over": passed_over})
+        return
     for tag in registry.path_back(name) if to is None else [to]:
         try:
             loaded: Loaded = gate.load(store.path(tag), workspace.usecase.features)
