@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import time
 from itertools import count
@@ -32,7 +33,7 @@ _NUMBER = count(1)
 
 def new_id(at: int | None = None) -> str:
     """An id as serving makes them: milliseconds, then what makes it unique."""
-    return f"{(time.time_ns() // 1_000 if at is None else at) // 1_000:012x}{next(_NUMBER):020x}"
+    return f"{(time.time_ns() // 1_000 if at is None else at) // 1_000:012x}{os.getpid():08x}{next(_NUMBER):012x}"
 
 
 def entry(*keys: str, at: int | None = None, bulk: bool | None = None, **given: Any) -> Entry:

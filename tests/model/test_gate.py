@@ -37,6 +37,7 @@ from tests.model.toys import (
 
 OWN = (
     "calibration.json",
+    "card.html",
     "card.md",
     "heldout.npy",
     "decision.json",
