@@ -40,6 +40,8 @@ def explain(
     out, workspace = Out(as_json), Workspace.open(usecase)
     own, t = workspace.usecase, workspace.now if at is None else clock.parse(at)
     tag = workspace.registry.resolve(model or f"{own.name}@champion")
+    if tag.split(":")[0] != own.name:
+        raise HoldfastError(f"{tag} is no model of the use case {own.name}: say --usecase {tag.split(':')[0]}")
     scorer = gate.load(store.path(tag), own.features, enforce=workspace.settings.gate == "enforce").scorer
     cadenced = own.features.events is not None and workspace.settings.online_read == "materialized"
     as_of = clock.floor(t, own.cadence) if cadenced else t

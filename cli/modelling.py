@@ -120,7 +120,9 @@ def demo_skew(as_json: AsJson = False) -> None:
 
 
 def run(
-    port: Annotated[int, typer.Option(help="HTTP port.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_533, help="HTTP port; gRPC and metrics have the two behind it.")
+    ] = 3000,
     stay: Annotated[bool, typer.Option(help="Serve until Ctrl-C; or else stop after the first answer.")] = True,
     as_json: AsJson = False,
 ) -> None:

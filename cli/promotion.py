@@ -34,7 +34,7 @@ class Promotion:
         return {
             "outcome": self.outcome,
             "model": entry.tag,
-            "champion": None if judged is None else judged.champion,
+            "champion": entry.tag if judged is None else judged.champion,
             "checks": [] if judged is None else judged.checks,
             "reasons": [] if judged is None else judged.reasons,
             "journal": {"number": entry.number, "time": entry.time, "who": entry.who},
@@ -79,8 +79,7 @@ def promote(workspace: Workspace, tag: str, *, why: str, force: bool = False, al
     if last is not None and last.tag == tag:
         return Promotion("already", None, last)
     found = judged(workspace, tag)
-    loads = all(check["passed"] for check in found.checks if check["check"] == "loads")
-    if not found.passed and not (force and loads):
+    if not found.passed and not (force and found.loads):
         reasons = "; ".join(found.reasons)
         entry = registry.refuse(
             name, tag, why=why, proof=reasons, checks=found.checks, alias=alias, content=found.content
@@ -108,5 +107,5 @@ def told(promotion: Promotion) -> str:
         return f"{entry.tag} is {name} already"
     if promotion.outcome == "refused":
         return f"{judged.tag} is not good enough: {'; '.join(judged.reasons)}"
-    forced = "" if promotion.outcome == "promoted" else f" BY FORCE, although: {'; '.join(judged.reasons)}"
+    forced = "" if promotion.outcome == "promoted" else f" BY FORCE, although it did not pass: {judged.failed}"
     return f"{judged.tag} is {name}, before: {entry.before or 'none'}{forced}"

@@ -56,6 +56,8 @@ def replay(
         keys, each = _named(named, key, pseudonyms), len(named) <= SHOWN
     else:
         limits = [None if text is None else clock.parse(text) for text in (start, end)]
+        if limits[0] is not None and limits[1] is not None and limits[0] >= limits[1]:
+            raise HoldfastError(f"--from {start} is not before --to {end}")
         asked = log.between(*limits) if last is None else log.newest(last)
         keys, each = _everyone(workspace, pseudonyms), False
     run = _Run(workspace, Events(workspace.events, *keys) if workspace.usecase.features.sql else None, each)

@@ -11,6 +11,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from cli.promotion import Promotion, promote, told
 from cli.workspace import Workspace
 from features import clock
+from model import store
+from model.estimators import Boosted
 from model.registry import CHAMPION, Busy, Entry
 from settings import HoldfastError
 from training.progress import Step
@@ -61,10 +63,11 @@ class Verdict(BaseModel):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a search of so many `trials`, promotion or just a candidate, no sooner than `cooldown`
-    (microseconds) after the last decision, and only if the verdict alarms, where there is one."""
+    """What is asked for: an algorithm (None: the champion's), a search of so many `trials`, promotion or just a
+    candidate, no sooner than `cooldown` (microseconds) after the last decision, and only if the verdict alarms, where
+    there is one."""
 
-    algorithm: str
+    algorithm: str | None
     trials: int
     promote: bool
     cooldown: int
@@ -123,6 +126,10 @@ def _early(workspace: Workspace, request: Request) -> Retrained | None:
         judged_at = clock.micros(verdict.judged_at)
         if verdict.usecase != name:
             raise HoldfastError(f"the verdict is about {verdict.usecase!r}, not about {name!r}")
+        if judged_at > clock.now() + clock.MINUTE:
+            raise HoldfastError(
+                f"the verdict was judged at {clock.rfc3339(judged_at)}, which is still to come: is a clock wrong?"
+            )
         if not verdict.alarm:
             return Retrained("quiet", name, f"the verdict of {clock.rfc3339(judged_at)} has no alarm")
         if last is not None and judged_at <= clock.parse(last.time):
@@ -151,17 +158,22 @@ def _told(entry: Entry) -> str:
 
 
 def _trained(workspace: Workspace, request: Request, progress: Step) -> Retrained:
+    name = workspace.usecase.name
+    champion = workspace.registry.alias(name)
     trained = train(
         workspace.usecase,
         workspace.events,
         as_of=workspace.now,
         cache=workspace.cache,
-        algorithm=request.algorithm,
-        parent=workspace.registry.alias(workspace.usecase.name),
+        algorithm=request.algorithm or _algorithm(champion),
+        parent=champion,
         trees=workspace.trees(),
         trials=request.trials,
         progress=progress,
     )
+    if trained.manifest.tag == champion:
+        said = f"the same data, code and settings give {champion}, the champion, again"
+        return Retrained("unchanged", name, said, trained)
     alias = CHAMPION if request.promote else CANDIDATE
     promotion = promote(workspace, trained.manifest.tag, why=_why(request), alias=alias)
     outcomes: dict[str, Outcome] = {
@@ -169,7 +181,12 @@ def _trained(workspace: Workspace, request: Request, progress: Step) -> Retraine
         "refused": "refused",
         "promoted": "promoted" if request.promote else "candidate",
     }
-    return Retrained(outcomes[promotion.outcome], workspace.usecase.name, told(promotion), trained, promotion)
+    return Retrained(outcomes[promotion.outcome], name, told(promotion), trained, promotion)
+
+
+def _algorithm(champion: str | None) -> str:
+    """That of the champion; XGBoost where there is none here."""
+    return store.manifest(champion).algorithm if champion is not None and store.there(champion) else Boosted.algorithm
 
 
 def _why(request: Request) -> str:

@@ -20,7 +20,9 @@ def retrain(
     ] = False,
     cooldown: Annotated[float, typer.Option(min=0, help="Hours since the last decision on a model.")] = 0.0,
     verdict: Annotated[Path | None, typer.Option(help="Only if the verdict in this file (JSON) alarms.")] = None,
-    algorithm: Annotated[Literal["xgboost", "logistic"], typer.Option(help="Which of the two.")] = "xgboost",
+    algorithm: Annotated[
+        Literal["xgboost", "logistic"] | None, typer.Option(help="Which of the two; default: the champion's.")
+    ] = None,
     engine: Annotated[Engine, Wide] = None,
     master: Annotated[str | None, Master] = None,
     why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = "",

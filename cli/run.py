@@ -33,6 +33,9 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
             )
             raise ServerError(said)
     name, seconds = workspace.usecase.name, {}
+    asked = workspace.settings.model
+    if asked is not None and asked.replace("@", ":").split(":")[0] != name:
+        raise ServerError(f"HOLDFAST_MODEL={asked} is no model of the use case {name}: unset it, or HOLDFAST_USECASE")
 
     def timed(what: str, step: Callable[[], str]) -> None:
         started = time.monotonic()
@@ -63,8 +66,11 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         if key:  # only its digest may be known here
             out.say("not asked here: KEY is yours to give, one of HOLDFAST_API_KEYS")
         else:
-            answer = client.post("/v1/predict", content=body, headers={"content-type": "application/json"}).json()
+            answered = client.post("/v1/predict", content=body, headers={"content-type": "application/json"})
+            answer = answered.json()
             out.say(json.dumps(answer, indent=2))
+            if answered.status_code != 200:
+                raise ServerError(f"the request above was answered with {answered.status_code}; the log is {log}")
         if stay:
             try:
                 out.say(

@@ -103,6 +103,7 @@ def serve(
     for name in [n for n in merged if n in _PATHS or _FILE.fullmatch(n)]:
         if merged[name]:  # the server runs in the repository, the user maybe elsewhere
             merged[name] = str(Path(merged[name]).absolute())
+    before = log.stat().st_size if log and log.exists() else 0
     sink: IO[bytes] | int = log.open("ab") if log else sys.stderr.fileno()
     process = subprocess.Popen(  # noqa: S603  # our own command
         command, cwd=ROOT, env={k: v for k, v in merged.items() if v}, stdout=sink, stderr=subprocess.STDOUT
@@ -111,7 +112,7 @@ def serve(
     scheme = "https" if merged.get("HOLDFAST_TLS_CERT") else "http"
     server = Server(f"{scheme}://127.0.0.1:{http}", addresses[0], addresses[1], process)
     try:
-        _wait(server, ready, seconds, log)
+        _wait(server, ready, seconds, log, before)
         yield server
     finally:
         stop(process)
@@ -130,7 +131,7 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 20) -> int:
     return process.wait()
 
 
-def _wait(server: Server, ready: bool, seconds: float, log: Path | None) -> None:
+def _wait(server: Server, ready: bool, seconds: float, log: Path | None, before: int) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
@@ -143,5 +144,5 @@ def _wait(server: Server, ready: bool, seconds: float, log: Path | None) -> None
         except httpx.TransportError:
             pass  # it does not listen yet
         time.sleep(0.05)
-    words = log.read_text()[-4000:] if log else ""
+    words = log.read_bytes()[before:].decode(errors="replace")[-4000:] if log else ""
     raise ServerError(f"the server did not become ready at {server.url}\n{words}")

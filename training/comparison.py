@@ -67,13 +67,14 @@ class Contender:
 @dataclass(frozen=True)
 class Examples:
     """n held-out examples: labels (bool), the probabilities of two models, and the rows' features where they were
-    computed here. `source` says in words which examples they are."""
+    computed here. `source` says in words which examples they are, `beside` how a model answered them if not here."""
 
     label: Labels
     first: Floats
     second: Floats
     dataset: Dataset | None
     source: str
+    beside: str = ""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -147,8 +148,8 @@ def examples(
     common = fresh.take(mine)
     kept = stored.stored["probability"][theirs]
     one, other = (kept if side is stored else _probability(side, common) for side in (first, second))
-    said = f"{len(common):,} held-out examples ({at}), as {stored.manifest.tag} answered them when it was trained"
-    return Examples(common.label, one, other, common, said)
+    beside = f" (as {stored.manifest.tag} answered when it was trained)"
+    return Examples(common.label, one, other, common, f"{len(common):,} held-out examples ({at})", beside)
 
 
 def _probability(one: Contender, dataset: Dataset) -> Floats:

@@ -42,7 +42,7 @@ class Contrast:
         a, b = self.first, self.second
         return {
             "models": [a.tag, b.tag],
-            "examples": None if self.common is None else self.common.source,
+            "examples": None if self.common is None else self.common.source + self.common.beside,
             "why": self.why,
             "metrics": self._metrics(),
             "scores": self._scores(),
@@ -121,7 +121,7 @@ class Contrast:
             low, high = one["difference"]["interval"]
             rows.append([*cells, f"{one['difference']['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}"])
         return [
-            f"{self.common.source}.",
+            f"{self.common.source}{self.common.beside}.",
             Table(("metric", "A", "95 %", "B", "95 %", "B less A", "95 %"), rows, (1, 2, 3, 4, 5, 6)),
             Figures(("ROC", "Reliability")),
         ]

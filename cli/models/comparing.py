@@ -28,6 +28,8 @@ def compare_command(
     name = usecase_of(first)
     if usecase_of(second) != name:
         raise HoldfastError(f"{first} and {second} are of different use cases: their answers are about other things")
+    if html is not None and not html.absolute().parent.is_dir():
+        raise HoldfastError(f"--html {html}: there is no directory {html.absolute().parent}")
     out, workspace = Out(as_json), Workspace.open(name)
     directories = [store.path(workspace.registry.resolve(tag)) for tag in (first, second)]
     for step, line in workspace.prepare():

@@ -28,9 +28,12 @@ def promote_command(
         out.proved("passed" if check["passed"] else "NOT PASSED", check["said"])
     out.result(promotion.result())
     if promotion.judged and promotion.outcome == "refused":
-        failed = ", ".join(check["check"] for check in promotion.judged.checks if not check["passed"])
+        remedy = (
+            "With --force --why '...' it would be, and the journal would have that too"
+            if promotion.judged.loads
+            else "What does not load cannot be forced"
+        )
         raise PromotionRefused(
-            f"{exact} is not promoted ({failed}), as the lines above say; the journal has it. With --force --why '...' "
-            "it would be, and the journal would have that too"
+            f"{exact} is not promoted ({promotion.judged.failed}), as the lines above say; the journal has it. {remedy}"
         )
     out.proved("promote", told(promotion))

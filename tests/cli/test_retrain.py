@@ -47,7 +47,7 @@ def members(own: Workspace, first: int, last: int) -> None:
 def retrained(
     own: Workspace,
     *,
-    algorithm: str = "logistic",
+    algorithm: str | None = "logistic",
     live: bool = True,
     cooldown: int = 0,
     verdict: Verdict | None = None,
@@ -200,3 +200,28 @@ def test_a_verdict_that_is_none_is_said(tmp_path: Path, content: str | None, sai
     assert isinstance(result.exception, HoldfastError)
     assert result.exception.args[0].startswith(f"--verdict {path}")
     assert re.search(said, str(result.exception))
+
+
+def test_the_champions_algorithm_is_kept_and_the_champion_again_is_unchanged(tmp_path: Path) -> None:
+    own = workspace(tmp_path, "kept")
+    members(own, 0, 900)
+    first = retrained(own, algorithm="logistic")
+    assert first.trained is not None
+    found = retrained(own, algorithm=None, live=False)
+    assert (found.outcome, found.promotion) == ("unchanged", None)
+    assert own.registry.alias("kept", "candidate") is None
+    members(own, 900, 1_800)
+    more = retrained(own, algorithm=None)
+    assert more.trained is not None
+    assert more.trained.manifest.algorithm == "logistic"
+
+
+def test_a_verdict_of_a_time_to_come_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="still to come"):
+        retrained(workspace(tmp_path, "early"), verdict=verdict("early", alarm=True, at="2099-01-01T00:00:00Z"))
+
+
+def test_a_page_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "page.html"
+    words = ["models", "compare", "telco:1", "telco:2", "--html", str(page)]
+    assert "there is no directory" in str(CliRunner().invoke(app, words).exception)

@@ -127,7 +127,7 @@ def test_without_common_examples_the_reason_is_said(tmp_path: Path) -> None:
     champion = store.path(first.train().manifest.tag)
     found = judged(second, store.path(second.train().manifest.tag), champion)
     assert "champion" not in failed(found)  # the same label time: as it answered then
-    assert "as pulse:" in found.proof
+    assert "(as pulse:" in found.proof
 
 
 def damages(n: int, damage: Callable[[Floats, np.random.Generator], Floats], times: int = 30) -> int:
