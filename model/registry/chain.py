@@ -16,6 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from model.registry.entry import Entry
 from model.registry.error import RegistryError
 
+RESTORE = (
+    "restore the journal from a copy or, where there is none, keep this one elsewhere, begin with an empty one and "
+    "promote again what is live"
+)
 _SEALED = re.compile(rb', "digest": "([0-9a-f]{64})"\}')
 _TAIL = len(', "digest": ""}') + 64
 
@@ -56,23 +60,8 @@ def read(number: int, line: bytes, where: str) -> Entry:
         raise RegistryError(f"{where}, line {number} cannot be read: {error}; {remedy}") from None
 
 
-def extend(
-    lines: Sequence[bytes], head: Head | None, entries: Sequence[Entry], where: str
-) -> list[tuple[Entry, bytes]]:
-    """These entries, numbered, and their lines, which follow after `lines`.
-
-    Args:
-        head: what was noted of the journal's end when it was last written.
-
-    Raises:
-        RegistryError: if the journal no longer goes on to where it ended then.
-    """
-    problem = _cut(lines, head)
-    if problem:
-        raise RegistryError(
-            f"{where}: {problem}: nothing was written; restore the journal from a copy, or, to go on with what is left "
-            "of it, remove that note"
-        )
+def extend(lines: Sequence[bytes], entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:
+    """These entries, numbered, and their lines, which follow after `lines`."""
     made, previous = list[tuple[Entry, bytes]](), end(lines).digest
     for number, entry in enumerate(entries, start=len(lines) + 1):
         numbered = replace(entry, number=number)
@@ -88,15 +77,47 @@ def end(lines: Sequence[bytes]) -> Head:
     return Head(len(lines), stated or hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest())
 
 
-def check(lines: Sequence[bytes], head: Head | None, where: str, noted: str | None = None) -> Verified:
+def check(lines: Sequence[bytes], head: Head | None, where: str, note: str, noted: str | None = None) -> Verified:
     """Look at every byte.
 
     Args:
-        head: what was noted beside the journal when it was last written. noted: a digest that somebody else kept.
+        head: what was noted of the journal's end when it was last written, and `note`, where.
+        noted: a digest that somebody else kept.
 
     Raises:
-        RegistryError: naming the first line that is wrong, and why.
+        RegistryError: naming the first line that is wrong, why, and what to do.
     """
+    previous, chained, known = _follow(lines, where)
+    _reach(lines, head, where, note)
+    if head is None and chained > 1:
+        raise RegistryError(
+            f"{where}: the note of its end, {note}, is missing, so lines may be missing there: restore both from a "
+            "copy, or see with `holdfast models verify --head` and a digest noted elsewhere that none is missing; the "
+            "next entry notes the end anew"
+        )
+    if noted is not None and noted not in known:
+        raise RegistryError(
+            f"{where}: no line has the digest {noted}: lines were removed from its end, or all of it was written anew; "
+            f"{RESTORE}"
+        )
+    return Verified(len(lines), previous)
+
+
+def sound(lines: Sequence[bytes], head: Head | None, where: str, note: str) -> None:
+    """Look at every byte before a line is added; a note that somebody removed, to go on without, is made anew.
+
+    Raises:
+        RegistryError: as `check`.
+    """
+    try:
+        _follow(lines, where)
+        _reach(lines, head, where, note)
+    except RegistryError as error:
+        raise RegistryError(f"{error}; nothing was written") from None
+
+
+def _follow(lines: Sequence[bytes], where: str) -> tuple[str, int, set[str]]:
+    """Go along the chain: the digest at its end, how many lines are part of it, and every digest in it."""
     unchained = hashlib.sha256()
     previous, chained, known = unchained.hexdigest(), 0, set[str]()
     for number, line in enumerate(lines, start=1):
@@ -104,7 +125,9 @@ def check(lines: Sequence[bytes], head: Head | None, where: str, noted: str | No
         digest = _digest(line)
         if digest is None:
             if chained:
-                raise RegistryError(f"{where}, line {number} is not part of the chain: it has no digest at its end")
+                raise RegistryError(
+                    f"{where}, line {number} is not part of the chain: it has no digest at its end; {RESTORE}"
+                )
             unchained.update(line + b"\n")
             previous = unchained.hexdigest()
             continue
@@ -112,40 +135,35 @@ def check(lines: Sequence[bytes], head: Head | None, where: str, noted: str | No
         _check(line, number, previous, digest, where)
         known |= {previous, digest}
         previous = digest
-    known.add(previous)
-    problem = _cut(lines, head)
-    if problem is None and head is None and chained > 1:
-        problem = "the note of its end, kept beside it, is missing, so lines may be missing there"
-    if problem:
-        raise RegistryError(f"{where}: {problem}")
-    if noted is not None and noted not in known:
-        raise RegistryError(
-            f"{where}: no line has the digest {noted}: lines were removed from its end, or all of it was written anew"
-        )
-    return Verified(len(lines), previous)
+    return previous, chained, known | {previous}
 
 
 def _check(line: bytes, number: int, previous: str, digest: str, where: str) -> None:
     stated = json.loads(line)
     if hashlib.sha256(line[:-_TAIL]).hexdigest() != digest:
-        raise RegistryError(f"{where}, line {number} was changed: its content does not give its digest")
+        raise RegistryError(f"{where}, line {number} was changed: its content does not give its digest; {RESTORE}")
     if stated.get("previous") != previous:
         raise RegistryError(
-            f"{where}, line {number} does not follow the one before: a line was changed, removed, inserted or moved"
+            f"{where}, line {number} does not follow the one before: a line was changed, removed, inserted or moved; "
+            f"{RESTORE}"
         )
     if stated.get("number") != number:
-        raise RegistryError(f"{where}, line {number} says that it is number {stated.get('number')}")
+        raise RegistryError(f"{where}, line {number} says that it is number {stated.get('number')}; {RESTORE}")
 
 
-def _cut(lines: Sequence[bytes], head: Head | None) -> str | None:
-    """Why the journal does not reach the end that was noted, if it does not."""
+def _reach(lines: Sequence[bytes], head: Head | None, where: str, note: str) -> None:
+    """That the journal reaches the end that was noted."""
     if head is None:
-        return None
+        return
     if head.number > len(lines):
-        return f"it ends with line {len(lines)}, but had {head.number} when it was last written (the note beside it)"
-    if _digest(lines[head.number - 1]) != head.digest:
-        return f"line {head.number} is not the one that was noted beside it when it was written"
-    return None
+        problem = f"it ends with line {len(lines)}, but had {head.number} when it was last written, says {note}"
+    elif _digest(lines[head.number - 1]) != head.digest:
+        problem = f"line {head.number} is not the one that {note} noted when it was written"
+    else:
+        return
+    raise RegistryError(
+        f"{where}: {problem}; restore the journal from a copy or, to go on with what is left of it, delete {note}"
+    )
 
 
 def _digest(line: bytes) -> str | None:

@@ -9,6 +9,8 @@ Action = Literal["promote", "rollback", "refuse", "ready", "stop", "remove"]
 DECIDING = ("promote", "rollback")
 """Actions after which the alias is the entry's tag."""
 CHAMPION = "champion"
+CANDIDATE = "candidate"
+"""The alias of what a retraining made, until somebody promotes it."""
 
 
 class Check(TypedDict):

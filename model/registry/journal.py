@@ -26,7 +26,8 @@ Decide = Callable[[list[Entry]], Sequence[Entry]]
 class Journal(Protocol):
     """Lines in order that are only ever added to, whoever writes.
 
-    Every method raises RegistryError where lines cannot be read, and StoreError (Unreachable) where a server refuses
+    Every method raises RegistryError where lines cannot be read, `append` and `verify` also where the chain is not
+    whole, and StoreError (Unreachable) where a server refuses
     (is away).
     """
 
@@ -36,7 +37,8 @@ class Journal(Protocol):
     def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
         """Add what `decide` says, for ever, and give it back with its numbers; then do `then`.
 
-        Nobody else writes meanwhile.
+        Every byte is looked at before: nothing is decided on, or added to, lines that are not what they were. Nobody
+        else writes meanwhile.
         """
 
     def verify(self, head: str | None) -> Verified:
@@ -70,8 +72,9 @@ class FileJournal:
     def append(self, decide: Decide, then: Callable[[], None] = lambda: None) -> list[Entry]:
         """Add what `decide` says, for ever."""
         with self._telling(), exclusive(self.path.with_suffix(".lock"), "writing the journal", wait=True):
-            added = decide(self.entries())
-            made = chain.extend(_lines(self._known), self._noted(), added, str(self.path))
+            entries = self.entries()
+            chain.sound(_lines(self._known), self._noted(), str(self.path), str(self._head))
+            made = chain.extend(_lines(self._known), decide(entries))
             if made:
                 self._write([line for _, line in made])
                 self._note(made[-1][0].number, made[-1][1])
@@ -81,7 +84,7 @@ class FileJournal:
     def verify(self, head: str | None) -> Verified:
         """Look at every byte."""
         noted = self._noted()  # before the lines, of which there may be more by then
-        return chain.check(_lines(self._whole()), noted, str(self.path), head)
+        return chain.check(_lines(self._whole()), noted, str(self.path), str(self._head), head)
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ from model.registry.journal import Decide
 from settings import redacted
 
 SCHEMA = "holdfast_registry"
+_NOTE = f"the row of {SCHEMA}.head"
 _PATIENCE = 20
 """Seconds that a statement may take, with the wait for another writer."""
 _TABLES = f"""
@@ -63,8 +64,12 @@ class PostgresJournal:
         """Add what `decide` says, for ever."""
         with self._connected() as connection, connection.transaction():
             _lock(connection)
-            self._read(connection)
-            made = chain.extend(self._lines, self._noted(connection), decide(list(self._entries)), self.where)
+            lines = self._whole(connection)
+            chain.sound(lines, self._noted(connection), self.where, _NOTE)
+            if lines[: len(self._lines)] != self._lines:  # its owner changed it, and changed it back
+                self._lines, self._entries = [], []
+            self._take(lines[len(self._lines) :])
+            made = chain.extend(lines, decide(list(self._entries)))
             if made and not _there(connection):
                 _make(connection)
             for entry, line in made:
@@ -84,11 +89,8 @@ class PostgresJournal:
         """Look at every byte."""
         with self._connected() as connection:
             noted = self._noted(connection)  # before the lines, of which there may be more by then
-            rows = _rows(connection, 0)
-        for expected, (number, _) in enumerate(rows, start=1):
-            if number != expected:
-                raise RegistryError(f"{self.where}: row {number} of journal stands where {expected} should be")
-        return chain.check([line for _, line in rows], noted, self.where, head)
+            lines = self._whole(connection)
+        return chain.check(lines, noted, self.where, _NOTE, head)
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
@@ -115,9 +117,22 @@ class PostgresJournal:
 
     def _read(self, connection: psycopg.Connection) -> None:
         """Read what is new: no line ever changes, and `verify` finds it if one did."""
-        for number, line in _rows(connection, len(self._lines)):
+        self._take([line for _, line in _rows(connection, len(self._lines))])
+
+    def _take(self, lines: list[bytes]) -> None:
+        for number, line in enumerate(lines, len(self._lines) + 1):
             self._entries.append(chain.read(number, line, self.where))
             self._lines.append(line)
+
+    def _whole(self, connection: psycopg.Connection) -> list[bytes]:
+        """Every line, read anew."""
+        rows = _rows(connection, 0)
+        for expected, (number, _) in enumerate(rows, start=1):
+            if number != expected:
+                raise RegistryError(
+                    f"{self.where}: row {number} of journal stands where {expected} should be; {chain.RESTORE}"
+                )
+        return [line for _, line in rows]
 
     def _noted(self, connection: psycopg.Connection) -> Head | None:
         if not _there(connection):

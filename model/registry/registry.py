@@ -16,7 +16,7 @@ from features.clock import now, parse, rfc3339
 from features.store import POSTGRESQL
 from model.registry import history, process
 from model.registry.chain import Verified
-from model.registry.entry import CHAMPION, DECIDING, Action, Check, Entry
+from model.registry.entry import CANDIDATE, CHAMPION, DECIDING, Action, Check, Entry
 from model.registry.error import Conflict, RegistryError
 from model.registry.journal import FileJournal, Journal
 from settings import HoldfastError, redacted
@@ -105,12 +105,14 @@ class Registry:
                     "list` shows them) or NAME@ALIAS"
                 )
             return reference
-        tag = self.alias(name, alias)
-        if tag is None:
-            raise RegistryError(
-                f"{reference} points to no model: run `holdfast train {name}`, then `holdfast models promote TAG`"
-            )
-        return tag
+        there = self.aliases(name)
+        if alias not in there:
+            remedy = f"run `holdfast train {name}`, then `holdfast models promote TAG`"
+            if there and alias != CHAMPION:
+                remedy = f"the aliases of {name} are {', '.join(sorted(there))}"
+                remedy += f"; `holdfast retrain {name}` makes a candidate" if alias == CANDIDATE else ""
+            raise RegistryError(f"{reference} points to no model: {remedy}")
+        return there[alias]
 
     def promote(
         self,

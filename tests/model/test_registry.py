@@ -345,6 +345,16 @@ def test_a_reference_without_a_version_is_refused(tmp_path: Path, reference: str
 def test_an_alias_that_points_nowhere_is_refused_with_what_to_do(registry: Registry) -> None:
     with pytest.raises(RegistryError, match=r"toy@champion points to no model: run `holdfast train toy`"):
         registry.resolve("toy@champion")
+    with pytest.raises(RegistryError, match=r"toy@foo points to no model: run `holdfast train toy`"):
+        registry.resolve("toy@foo")
+    promote(registry, A)
+    with pytest.raises(RegistryError, match=r"toy@foo points to no model: the aliases of toy are champion$"):
+        registry.resolve("toy@foo")
+    with pytest.raises(RegistryError, match=r"the aliases of toy are champion; `holdfast retrain toy` makes a cand"):
+        registry.resolve("toy@candidate")
+    registry.promote("toy", B, why="", proof="", alias="candidate")
+    with pytest.raises(RegistryError, match=r"the aliases of toy are candidate, champion$"):
+        registry.resolve("toy@foo")
 
 
 def test_text_in_any_language_and_with_line_breaks_stays_one_line(registry: Registry) -> None:

@@ -15,7 +15,7 @@ from benchmarks.servers import Server
 from features.store.base import StoreError
 from model.registry import Registry, RegistryError
 from model.registry.postgres import SCHEMA, PostgresJournal
-from tests.model.registries import A, B, C, Place, entry, in_file, in_postgresql, past, promote, rollback
+from tests.model.registries import A, B, C, D, Place, entry, in_file, in_postgresql, past, promote, rollback
 
 OLD = (
     b'{"time": "2026-03-03T09:00:00.000Z", "who": "ann", "action": "promote", "usecase": "toy", "alias": "champion", '
@@ -31,6 +31,11 @@ OLD = (
 def path(place: Place) -> Path:
     """The journal's file."""
     return place.directory / "journal.jsonl"
+
+
+def note(place: Place) -> str:
+    """What messages call the note of the journal's end."""
+    return str(place.directory / "journal.head") if place.url is None else f"the row of {SCHEMA}.head"
 
 
 def small(place: Place) -> Registry:
@@ -127,7 +132,9 @@ def test_nothing_is_added_to_a_journal_that_was_cut_short(place: Place) -> None:
         place.damage("DELETE FROM {0}.journal WHERE number = 2")
     again = place.open()
     assert again.alias("toy") == A  # reading goes on
-    with pytest.raises(RegistryError, match=r"ends with line 1, but had 2.*nothing was written"):
+    with pytest.raises(
+        RegistryError, match=rf"ends with line 1, but had 2.*to go on.*delete {note(place)}; nothing was written"
+    ):
         promote(again, C)
     if place.url is None:
         (place.directory / "journal.head").unlink()  # as the message says
@@ -135,6 +142,31 @@ def test_nothing_is_added_to_a_journal_that_was_cut_short(place: Place) -> None:
         place.damage("DELETE FROM {0}.head")
     promote(again, C)
     assert again.verify().entries == 2
+
+
+def test_nothing_is_added_to_or_decided_on_a_line_that_was_changed(place: Place) -> None:
+    registry = small(place)
+    if place.url is None:
+        whole = path(place).read_bytes()
+        path(place).write_bytes(whole.replace(B.encode(), C.encode()))
+    else:
+        place.damage(f"UPDATE {{0}}.journal SET line = replace(line, '{B}', '{C}') WHERE number = 2")
+    for each in (registry, place.open()):  # one that has read it before, and one that has not
+        for add in (
+            lambda each=each: promote(each, D),
+            lambda each=each: each.deployed("toy", "ready", A, ""),
+            lambda each=each: each.remove("toy", D, "gc", lambda: pytest.fail("deleted")),
+        ):
+            with pytest.raises(RegistryError, match=r"line 2 was changed.*restore the journal.*nothing was written"):
+                add()
+    assert place.open().path_back("toy") == []  # reading goes on
+    if place.url is None:
+        path(place).write_bytes(whole)
+    else:
+        place.damage(f"UPDATE {{0}}.journal SET line = replace(line, '{C}', '{B}') WHERE number = 2")
+    promote(registry, D)
+    assert [e.tag for e in registry.entries()] == [A, B, A, D]
+    assert registry.verify().entries == 4
 
 
 def test_a_crash_between_the_line_and_the_note_of_it_is_no_damage(tmp_path: Path) -> None:
@@ -158,7 +190,9 @@ def test_a_note_that_is_missing_or_broken_is_told(tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match=r"journal\.head, the note of the journal's end, cannot be read"):
             registry.verify()
     note.unlink()
-    with pytest.raises(RegistryError, match="the note of its end, kept beside it, is missing"):
+    with pytest.raises(
+        RegistryError, match=r"the note of its end, .*journal\.head, is missing.*holdfast models verify --head"
+    ):
         registry.verify()
 
 
@@ -255,7 +289,7 @@ def test_a_table_is_only_ever_added_to_and_what_its_owner_forces_is_found(tmp_pa
         "UPDATE {0}.journal SET number = 9 WHERE number = 3": "row 9 of journal stands where 3 should be",
         "DELETE FROM {0}.journal WHERE number = 1": "row 2 of journal stands where 1",
         "DELETE FROM {0}.journal WHERE number = 3": "ends with line 2, but had 3",
-        "UPDATE {0}.head SET digest = 'x'": "line 3 is not the one that was noted",
+        "UPDATE {0}.head SET digest = 'x'": "line 3 is not the one that the row of holdfast_registry.head noted",
     }
     for change, told in changes.items():
         in_postgresql(postgresql, tmp_path)
