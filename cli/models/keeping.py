@@ -12,7 +12,7 @@ from cli.console import Out, table
 from cli.models.app import AsJson, Name, models
 from cli.workspace import Workspace, registry
 from model import store
-from model.artefact import ArtefactError, check_files, read_manifest
+from model.artefact import RESTORE, ArtefactError, check_files, read_manifest
 from model.registry import Registry, RegistryError
 from settings import HoldfastError
 
@@ -27,6 +27,10 @@ def verify_command(
     as_json: AsJson = False,
 ) -> None:
     """Whether the journal's chain is whole, and every stored model what it was when it was made and promoted."""
+    if head == "":
+        raise VerifyError(
+            "--head is empty: give it a digest that `holdfast models verify` told before, or leave it out"
+        )
     out, journal = Out(as_json), registry(holdfast_settings.load())
     problems, result = list[str](), dict[str, Any]()
     try:
@@ -53,7 +57,9 @@ def verify_command(
 @models.command("gc")
 def gc_command(
     usecase: Name = None,
-    keep: Annotated[int, typer.Option("--keep", min=0, help="So many of those that nothing needs, the newest.")] = 5,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="How many to keep, the newest, of those that nothing needs.")
+    ] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,16 +71,16 @@ def gc_command(
         needed.setdefault(tag, []).append(why)
     there = store.tags(name)
     free = [tag for tag in there if tag not in needed]
-    spared = free[len(free) - keep :] if keep else []
-    kept = [
-        (tag, ", ".join(needed.get(tag, [f"one of the newest {keep}"]))) for tag in there if tag in [*needed, *spared]
-    ]
+    spared = free[-keep:] if keep else []
+    why_spared = f"one of the newest {keep} that nothing needs"
+    kept = [(tag, ", ".join(needed.get(tag, [why_spared]))) for tag in there if tag in [*needed, *spared]]
     removed = [tag for tag in free if tag not in spared]
     for tag in [] if dry_run else removed:
         journal.remove(name, tag, f"gc --keep {keep}", partial(store.delete, tag))
     gone = "would be removed" if dry_run else "removed"
     rows = [[tag, "kept", why] for tag, why in kept] + [[tag, gone, "nothing needs it"] for tag in removed]
     out.say(table(sorted(rows), ["model", "", "why"]) if rows else f"{name} has no models")
+    out.say(f"--keep {keep} counts only models that nothing needs: {len(free)}; the others are kept in any case")
     out.result({"kept": dict(kept), "removed": removed, "dry_run": dry_run})
 
 
@@ -84,7 +90,7 @@ def _artefact(tag: str) -> list[str]:
     if not (directory / "manifest.json").exists():
         return []
     try:
-        return [f"{tag}: {problem}" for problem in check_files(directory, read_manifest(directory))]
+        return [f"{tag}: {problem}; {RESTORE}" for problem in check_files(directory, read_manifest(directory))]
     except ArtefactError as error:
         return [f"{tag}: {error}"]
 
@@ -98,6 +104,6 @@ def _promoted(journal: Registry, tags: list[str]) -> list[str]:
         if entry is not None and not _artefact(tag) and store.manifest(tag).content_digest != entry.content:
             found.append(
                 f"{tag}: its content_digest is {store.manifest(tag).content_digest}, but {entry.content} had it at the "
-                f"{entry.action} in line {entry.number} of the journal"
+                f"{entry.action} in line {entry.number} of the journal; {RESTORE}"
             )
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from textwrap import shorten
 from typing import Annotated
 
 import typer
 
 from cli.console import Out, table
-from cli.models.app import AsJson, Name, Tag, models, usecase_of
+from cli.models.app import AsJson, Name, Tag, doubt, models, usecase_of
 from cli.workspace import Workspace
 from model import store
 from model.artefact import Manifest, read_manifest
@@ -23,6 +24,7 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
     out, workspace = Out(as_json), Workspace.open(usecase)
     name, registry = workspace.usecase.name, workspace.registry
     aliases, forced = registry.aliases(name), _forced(registry, name)
+    doubt(registry)
     there, broken = store.manifests(name)
     rows = [
         [
@@ -64,6 +66,7 @@ def show_command(tag: Tag, as_json: AsJson = False) -> None:
     directory = store.path(exact)
     manifest = read_manifest(directory)
     decisions = [e for e in workspace.registry.entries(manifest.name) if e.tag == exact and e.alias]
+    doubt(workspace.registry)
     out.say((directory / "card.md").read_text())
     facts = {
         "model": manifest.tag,
@@ -92,6 +95,7 @@ def history_command(
     name, registry = workspace.usecase.name, workspace.registry
     if at is not None:
         decided, servers = registry.decided(name, at=at), registry.servers(name, at)
+        doubt(registry)
         out.say(f"{name} at {at}: champion {_said(decided) if decided else 'none'}")
         rows = [[e.tag, e.pod, e.image, e.time] for e in servers]
         out.say(table(rows, ["serving", "pod", "image", "since"]) if rows else "serving: none")
@@ -106,6 +110,7 @@ def history_command(
         )
         return
     entries = registry.entries(name)
+    doubt(registry)
     out.say(_table(entries) if entries else f"{name}: nothing has happened yet")
     out.result({"entries": [asdict(entry) for entry in entries]})
 
@@ -126,6 +131,16 @@ def _said(entry: Entry) -> str:
     return f"{entry.tag}, by {entry.who} at {entry.time} ({how}){f': {entry.why}' if entry.why else ''}"
 
 
+def _gate(entry: Entry) -> str:
+    """What the gate said, as short as a column; all of it is in the journal."""
+    failed = ", ".join(check["check"] for check in entry.checks if not check["passed"])
+    if not entry.checks:
+        return shorten(entry.proof, 60, placeholder=" ...")
+    if not failed:
+        return f"passed {len(entry.checks)} checks"
+    return f"FORCED past: {failed}" if entry.forced else f"refused: {failed}"
+
+
 def _table(entries: list[Entry], *, proof: bool = False) -> str:
     """Entries, one a line; with what the gate said."""
     header = ["time", "action", "alias", "model", "before", "who", "pod", "why"]
@@ -134,5 +149,5 @@ def _table(entries: list[Entry], *, proof: bool = False) -> str:
         for e in entries
     ]
     if proof:
-        header, rows = [*header, "gate"], [[*row, e.proof] for row, e in zip(rows, entries, strict=True)]
+        header, rows = [*header, "gate"], [[*row, _gate(e)] for row, e in zip(rows, entries, strict=True)]
     return table(rows, header)

@@ -46,12 +46,13 @@ def rollback_command(
             if to is not None:
                 raise
             passed_over[tag] = str(error)
-            out.proved("passed over", str(error))
     else:
         raise RegistryError(
             f"{name} can go back to none of {', '.join(passed_over)} here: {'; '.join(passed_over.values())}; name "
             "another one with --to (`holdfast models list` shows them)"
         )
+    for reason in passed_over.values():
+        out.proved("passed over", reason)
     content = loaded.manifest.content_digest
     entry = registry.rollback(name, tag, why=why, proof=loaded.proof, content=content, expected=now)
     out.proved("rollback", f"{tag} is {name}@{entry.alias} again, before: {entry.before}; {loaded.proof}")

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.servers import Server
 from cli.workspace import Workspace
 from model import store
-from model.registry import Registry, open_registry
+from model.registry import Check, Registry, open_registry
 from tests.cli.conftest import figures, holdfast
 from tests.model import racing
 from tests.model.registries import in_postgresql
@@ -38,6 +38,10 @@ class House:
     def artefact(self, tag: str) -> Path:
         """Directory of a model."""
         return self.home / "models" / tag.replace(":", "/")
+
+
+def _check(name: str, *, passed: bool = True) -> Check:
+    return {"check": name, "value": 0.6, "limit": 0.7, "passed": passed, "said": "all that the gate has to say of it"}
 
 
 def _fill(directory: Path) -> None:
@@ -69,9 +73,11 @@ def house(filled: Path, telco: Workspace, tmp_path: Path) -> House:
     environ = {"BENTOML_HOME": str(home), "HOLDFAST_HOME": str(telco.settings.home), "HOLDFAST_USECASE": "telco"}
     made = House(home, environ)
     for tag in (GOOD, BETTER, "telco:20190101-00000000", STRANGE):
-        made.registry.promote("telco", tag, why="better", proof="golden rows agree")
-    made.registry.refuse("telco", BAD, why="", proof="ROC-AUC .6 < .7", checks=[])
-    made.registry.promote("telco", BAD, why="the boss says so", proof="ROC-AUC .6 < .7", forced=True)
+        checks = [_check("loads"), _check("ece")] if tag == BETTER else []
+        made.registry.promote("telco", tag, why="better", proof="golden rows agree" * 9, checks=checks)
+    checks = [_check("loads"), _check("roc_auc", passed=False), _check("ece", passed=False)]
+    made.registry.refuse("telco", BAD, why="", proof="ROC-AUC .6 < .7", checks=checks)
+    made.registry.promote("telco", BAD, why="the boss says so", proof="ROC-AUC .6 < .7", checks=checks[:2], forced=True)
     return made
 
 
@@ -85,8 +91,9 @@ def test_rollback_goes_to_the_nearest_model_that_loads_here(house: House) -> Non
     manifest = json.loads((house.artefact(BETTER) / "manifest.json").read_text())
     assert decided.content == manifest["content_digest"]
     shutil.rmtree(house.artefact(GOOD))
-    told = holdfast("models", "rollback", environ=house.environ, code=1).stderr
-    assert f"telco can go back to none of {GOOD} here: no model {GOOD} in the store" in told
+    done = holdfast("models", "rollback", environ=house.environ, code=1)
+    assert f"telco can go back to none of {GOOD} here: no model {GOOD} in the store" in done.stderr
+    assert (done.stdout + done.stderr).count(f"no model {GOOD} in the store") == 1
     assert house.registry.alias("telco") == BETTER
 
 
@@ -122,8 +129,14 @@ def test_what_was_live_who_decided_it_and_by_force(house: House) -> None:
     assert "champion  forced" in line
     assert " to " in line
     text = holdfast("models", "show", BAD, environ=house.environ).stdout
-    assert "refuse" in text
     assert "the boss says so" in text
+    refused, forced = text.splitlines()[-2:]
+    assert refused.endswith("  refused: roc_auc, ece")
+    assert forced.endswith("  FORCED past: roc_auc")
+    for tag, said in {BETTER: "  passed 2 checks", GOOD: " ..."}.items():
+        last = holdfast("models", "show", tag, environ=house.environ).stdout.splitlines()[-1]
+        assert last.endswith(said)
+        assert len(last.rpartition("better")[2]) <= 62
 
 
 def test_verify_finds_what_was_changed(house: House) -> None:
@@ -136,17 +149,48 @@ def test_verify_finds_what_was_changed(house: House) -> None:
     problems = json.loads(done.stdout)["problems"]
     assert [problem.partition(": ")[0] for problem in problems] == [BETTER, NEWEST, GOOD]
     assert "card.md" in problems[0]
+    assert all("restore the artefact from where it was stored" in problem for problem in problems)
     assert "is not what manifest.sha256 sealed" in problems[1]
     assert f"but {'0' * 64} had it at the promote in line 7" in problems[2]
+    assert "--head is empty" in holdfast("models", "verify", "--head", "", environ=house.environ, code=1).stderr
+
+
+def test_a_journal_that_was_changed_is_told_by_every_command_that_reads_it(house: House) -> None:
     journal = house.home / "holdfast" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace("the boss says so", "best of them all"))
+    whole = journal.read_text()
+    journal.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    told = holdfast("models", "verify", environ=house.environ, code=1).stderr
+    assert f"ends with line 5, but had 6 when it was last written, says {journal.with_suffix('.head')}" in told
+    assert "restore the journal from a copy" in told
+    assert holdfast("models", "history", environ=house.environ).stderr.count("ends with line 5") == 1
+    journal.write_text(whole.replace("the boss says so", "best of them all"))
     assert "line 6 was changed" in holdfast("models", "verify", environ=house.environ, code=1).stderr
+    for words in (["list"], ["show", BAD], ["history"], ["history", "--at", "2999-01-01T00:00:00Z"]):
+        done = holdfast("models", *words, "--json", environ=house.environ)
+        assert BAD in json.dumps(json.loads(done.stdout))
+        warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+        assert len(warnings) == 1
+        assert "line 6 was changed" in warnings[0]
+        assert "restore the journal from a copy" in warnings[0]
+        assert "holdfast models verify" in warnings[0]
+    refused = holdfast("models", "rollback", environ=house.environ, code=1).stderr
+    assert "line 6 was changed" in refused
+    assert "nothing was written" in refused
 
 
 def test_gc_keeps_what_is_needed_and_the_newest(house: House) -> None:
     house.registry.deployed("telco", "ready", GOOD, "")
+    for enough in ("2", "3"):
+        done = holdfast("models", "gc", "--keep", enough, "--dry-run", environ=house.environ)
+        assert "would be removed" not in done.stdout
+        assert f"--keep {enough} counts only models that nothing needs: 2;" in done.stdout
     plan = figures("models", "gc", "--keep", "1", "--dry-run", environ=house.environ)
-    kept = {GOOD: "is served", BAD: "champion", STRANGE: "before champion", NEWEST: "one of the newest 1"}
+    kept = {
+        GOOD: "is served",
+        BAD: "champion",
+        STRANGE: "before champion",
+        NEWEST: "one of the newest 1 that nothing needs",
+    }
     assert plan == {"kept": kept, "removed": [BETTER], "dry_run": True}
     assert house.artefact(BETTER).exists()
     text = holdfast("models", "gc", "--keep", "1", environ=house.environ).stdout
