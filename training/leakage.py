@@ -25,18 +25,21 @@ from training.split import Split
 from usecases import Absence, UseCase
 
 LIMIT, SHIELDED = 0.95, 0.99
-"""ROC-AUC that an input may have alone. Shielded are those made of nothing but events before the label time, for a
-label about what comes after it: an absence is often plain from the absence before. Measured: cdnow's highest is .79 and
-telco's .78; of a gym whose members just stop coming, .98, honestly (docs/adr/0020-leaks.md)."""
+"""ROC-AUC that an input may have alone. Shielded are those made of events before the label time, for a label about what
+comes after it: an absence is often plain from the absence before. Fields of the request that they are made of too must
+be inputs, which are tried alone. Measured: cdnow's highest is .83 and telco's .78; of a gym whose members just stop
+coming, .98, honestly (docs/adr/0020-leaks.md)."""
 CERTAIN, SHARE = 0.99, 0.05
 """A value marks the rarer outcome if so many of its examples have it, and it holds such a share of that outcome."""
 VALUES = 20
 """Of an input with at most so many different values, each is looked at."""
 LEAST = 20
 """Examples of either outcome that a part needs for its figures to tell anything."""
+SEVERAL = 100
+"""Examples of one value in the test part that tell enough alone, whatever those of the training part say."""
 UNDATED = (
-    "not checked for leaks: records have no time of their own and were loaded as history, so they count as known from "
-    "the beginning, whenever they were written"
+    "cannot be checked: what fields of records tell of the future, as records have no time of their own and were "
+    "loaded as history: they count as known from the beginning, whenever they were written"
 )
 DEPTH, ROWS = 4, 20_000
 """Of the tree that one input gets alone: up to 16 pieces, on as many examples."""
@@ -52,7 +55,9 @@ def check(usecase: UseCase, store: EventStore, parts: Split) -> list[str]:
     values = alone(usecase, parts)
     name = max(values, key=lambda one: values[one]) if values else ""
     found = f"{name} alone has ROC-AUC {values[name]:.4f}" if values else "too few examples to try each input alone"
-    return [f"no leak found in {len(usecase.features.inputs)} inputs: {found}", *_undated(usecase, store)]
+    undated = _undated(usecase, store)
+    limit = ", as far as can be checked" if undated else ""
+    return [f"no leak found in {len(usecase.features.inputs)} inputs{limit}: {found}", *undated]
 
 
 def check_parts(usecase: UseCase, parts: Split) -> None:
@@ -84,9 +89,11 @@ def check_parts(usecase: UseCase, parts: Split) -> None:
 
 
 def alone(usecase: UseCase, parts: Split) -> dict[str, float]:
-    """ROC-AUC on the valid part of a shallow tree on each input, by name; empty where there are too few examples.
+    """ROC-AUC of a shallow tree on each input, by name, on the valid or the test part, whichever is larger; empty where
+    there are too few examples.
 
-    A tree finds what is not monotone too, what is missing, and one level of a category.
+    A tree finds what is not monotone too, what is missing, and one level of a category. What was written once the
+    labels of one part were known tells those, and the other ones less: so both parts are looked at.
 
     Raises:
         LeakageError: naming an input that is the label, tells nearly all of it, or marks an outcome.
@@ -97,58 +104,75 @@ def alone(usecase: UseCase, parts: Split) -> dict[str, float]:
             f"{usecase.name}: input {REQUEST_TIME!r} is another one in each part and whenever the model is asked, so "
             "it tells which examples these are and nothing else: make a row feature of what matters about it"
         )
-    train, valid = _some(parts.train), _some(parts.valid)
-    if min(min(part.label.sum(), (~part.label).sum()) for part in (train, valid)) < LEAST:
+    some = {name: _some(part) for name, part in parts.parts().items()}
+    told = {name: one for name, one in some.items() if min(one.label.sum(), (~one.label).sum()) >= LEAST}
+    if "train" not in told or len(told) == 1:
         return {}
-    matrices = features.matrix(train.features), features.matrix(valid.features)
+    matrices = {name: features.matrix(one.features) for name, one in told.items()}
     values, start = {}, 0
     for name in features.inputs:
         columns = slice(start, start + len(features.levels[name]))
         start = columns.stop
-        values[name] = _alone(usecase, name, (train, valid), (matrices[0][:, columns], matrices[1][:, columns]))
+        values[name] = _alone(usecase, name, told, {part: matrix[:, columns] for part, matrix in matrices.items()})
     return values
 
 
-def _alone(usecase: UseCase, name: str, parts: tuple[Dataset, Dataset], matrices: tuple[Floats, Floats]) -> float:
-    (train, valid), (matrix, other) = parts, matrices
-    if _same(matrix, train.label) and _same(other, valid.label):
+def _alone(usecase: UseCase, name: str, parts: dict[str, Dataset], matrices: dict[str, Floats]) -> float:
+    """The largest ROC-AUC of one input on the parts, by name, that are not train."""
+    if all(_same(matrices[part], one.label) for part, one in parts.items()):
         raise LeakageError(f"{usecase.name}: input {name!r} is the label itself: take it out of the model's inputs")
     tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAST, random_state=0)
-    probability = tree.fit(matrix, train.label).predict_proba(other)[:, 1]
-    auc = float(roc_auc_score(valid.label, probability))
+    tree.fit(matrices["train"], parts["train"].label)
+    found = {
+        part: float(roc_auc_score(one.label, tree.predict_proba(matrices[part])[:, 1]))
+        for part, one in parts.items()
+        if part != "train"
+    }
     if name in usecase.telling:
-        return auc
-    shielded = isinstance(usecase.label, Absence) and not _carried(usecase.features, name)
+        return max(found.values())
+    features, origins = usecase.features, _origins(usecase.features, name)
+    carried, absence = origins & set(features.fields), isinstance(usecase.label, Absence)
+    shielded = absence and origins != carried and carried <= {*features.inputs} - {name}
     limit = SHIELDED if shielded else LIMIT
     remedy = (
         f"find out when it is written: what is known only after the label must not be an input. If it is right, "
         f"declare telling=({name!r},) in the use case, with the reason"
     )
-    if _surely(auc, valid.label) > limit:
-        raise LeakageError(
-            f"{usecase.name}: input {name!r} alone nearly tells the label: ROC-AUC {auc:.4f} on the valid part, where "
-            f"{limit} is believable; {remedy}"
-        )
-    if not shielded:
-        _unmarked(usecase, name, parts, remedy)
-    return auc
-
-
-def _unmarked(usecase: UseCase, name: str, parts: tuple[Dataset, Dataset], remedy: str) -> None:
-    """Refuse an input of which one value, or being there or missing, is certain of the rarer outcome in both parts."""
-    train, valid = parts
-    rarer = bool(train.label.mean() < 0.5)
-    held = _pieces(valid.features[name])
-    for value, rows in _pieces(train.features[name]).items():
-        here, there = train.label[rows] == rarer, valid.label[held.get(value, [])] == rarer
-        if here.sum() < SHARE * (train.label == rarer).sum() or min(len(here), 2 * len(there)) < LEAST:
-            continue
-        if here.mean() >= CERTAIN and there.mean() >= CERTAIN:
+    for part, auc in found.items():
+        if _surely(auc, parts[part].label) > limit:
             raise LeakageError(
-                f"{usecase.name}: input {name!r} marks an outcome: of {len(here):,} training examples where it is "
-                f"{value}, {here.mean():.1%} are {usecase.decisions[int(rarer)]!r}, which is the rarer outcome; "
-                f"{remedy}"
+                f"{usecase.name}: input {name!r} alone nearly tells the label: ROC-AUC {auc:.4f} on the {part} part, "
+                f"where {limit} is believable; {remedy}"
             )
+    if carried or not absence:
+        _unmarked(usecase, name, parts, remedy)
+    return max(found.values())
+
+
+def _unmarked(usecase: UseCase, name: str, parts: dict[str, Dataset], remedy: str) -> None:
+    """Refuse an input of which one value, or being there or missing, is certain of the rarer outcome: in train and in
+    another part, or in many examples of the test part."""
+    rarer = bool(parts["train"].label.mean() < 0.5)
+    pieces = {part: _pieces(one.features[name]) for part, one in parts.items()}
+
+    def certain(part: str, value: str, least: int, share: float) -> bool:
+        here = parts[part].label[pieces[part].get(value, [])] == rarer
+        whole = (parts[part].label == rarer).sum()
+        return len(here) >= least and bool(here.mean() >= CERTAIN and here.sum() >= share * whole)
+
+    for value in {**pieces["train"], **pieces.get("test", {})}:
+        again = any(certain(part, value, LEAST // 2, 0) for part in parts if part != "train")
+        if again and certain("train", value, LEAST, SHARE):
+            marked, kind = "train", "training"
+        elif "test" in parts and certain("test", value, SEVERAL, SHARE):
+            marked, kind = "test", "test"
+        else:
+            continue
+        here = parts[marked].label[pieces[marked][value]] == rarer
+        raise LeakageError(
+            f"{usecase.name}: input {name!r} marks an outcome: of {len(here):,} {kind} examples where it is {value}, "
+            f"{here.mean():.1%} are {usecase.decisions[int(rarer)]!r}, which is the rarer outcome; {remedy}"
+        )
 
 
 def _pieces(values: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -180,10 +204,10 @@ def _same(matrix: Floats, label: Any) -> bool:
     return False
 
 
-def _carried(features: FeatureSet, name: str) -> bool:
-    """Whether an input is a field of the request, or made of one."""
+def _origins(features: FeatureSet, name: str) -> set[str]:
+    """The fields of the request, aggregates and times that an input is, or is made of."""
     made = {function.__name__: parameters for function, parameters in features.resolved}
-    return name in features.fields or any(_carried(features, parameter) for parameter in made.get(name, ()))
+    return set().union(*(_origins(features, one) for one in made[name])) if name in made else {name}
 
 
 def _some(part: Dataset) -> Dataset:
