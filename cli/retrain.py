@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -13,12 +13,11 @@ from cli.workspace import Workspace
 from features import clock
 from model import store
 from model.estimators import Boosted
-from model.registry import CHAMPION, Busy, Entry
+from model.registry import CANDIDATE, CHAMPION, Busy, Entry
 from settings import HoldfastError
 from training.progress import Step
 from training.train import Trained, train
 
-CANDIDATE: Final = "candidate"
 Outcome = Literal["promoted", "candidate", "refused", "unchanged", "cooling", "quiet", "busy"]
 EXIT: dict[Outcome, int] = {
     "promoted": 0,

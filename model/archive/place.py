@@ -35,7 +35,7 @@ class Place(Protocol):
         """A file to read from and to close; None where there is none.
 
         Raises:
-            ArchiveError: if it cannot be read.
+            ArchiveError: if it cannot be read, or there is no such directory at all.
         """
 
 
@@ -63,6 +63,8 @@ def telling(where: str, doing: str) -> Iterator[None]:
     except Exception as error:  # each driver has exceptions of its own, of which not all are OSErrors
         lines = [getattr(error, "strerror", None) or "", *str(error).splitlines(), type(error).__name__]
         told = next(line.strip() for line in lines if line.strip())
+        if told == "Unable to locate credentials":
+            told += ": AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, are read from the environment"
         raise ArchiveError(f"{where} cannot be {doing}: {redacted(told)}") from None
 
 
@@ -92,12 +94,16 @@ class Directory:
         return True
 
     def open(self, name: str) -> BinaryIO | None:
-        """None also where there is no such directory."""
         with telling(str(self.root / name), "read"):
             try:
                 return (self.root / name).open("rb")
             except FileNotFoundError:
-                return None
+                if self.root.is_dir():
+                    return None
+                raise ArchiveError(
+                    f"there is no directory {self.root}: is the address right, and the share mounted? The first push "
+                    "to it makes it"
+                ) from None
 
 
 class Remote:

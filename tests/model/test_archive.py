@@ -505,6 +505,14 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, linear: Mode
     assert "\n" not in str(caught.value)
 
 
+def test_a_directory_that_is_missing_is_told_apart_from_one_without_the_model(tmp_path: Path, linear: Model) -> None:
+    with pytest.raises(ArchiveError, match=f"there is no directory {tmp_path / 'typo'}: .*mounted"):
+        pull(str(tmp_path / "typo"), linear.manifest.tag)
+    assert not (tmp_path / "typo").exists()
+    with pytest.raises(ArchiveError, match=f"{tmp_path} holds no model {linear.manifest.tag}"):
+        pull(str(tmp_path), linear.manifest.tag)
+
+
 def test_an_address_may_be_written_as_a_url(directory: DirectorySpot, linear: Model) -> None:
     pushed = push(directory.root.as_uri(), linear.manifest.tag)
     assert pushed.url == str(directory.root / path_of(linear.manifest.tag))
@@ -547,7 +555,9 @@ def test_what_object_storage_refuses_is_told_in_one_line(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(ArchiveError, match=f"s3://{BUCKET}/.* cannot be read: Unable to locate credentials"):
+    with pytest.raises(
+        ArchiveError, match=f"s3://{BUCKET}/.* cannot be read: Unable to locate cred.*AWS_PROFILE, are read"
+    ):
         pull(f"s3://{BUCKET}/x", linear.manifest.tag)
 
 
