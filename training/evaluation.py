@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from model.numeric import Floats
 from model.scorer import Scorer
 from training import curves, metrics, slices
 from training.calibration import calibration
@@ -18,7 +19,8 @@ EXPLAINED = 1_000
 
 
 def evaluation(usecase: UseCase, model: Scorer, logistic: Scorer, test: Dataset) -> dict[str, Any]:
-    """Of the model, and of the logistic regression that it is compared with, on the test part, as plain rounded values:
+    """Of the model, and of the logistic regression that it is compared with, on the test part, as plain rounded values.
+    Where the model is that regression, there is no comparison: `logistic`, `logistic_interval` and `gain` are left out.
 
     - model, logistic: every metric; model_interval, logistic_interval: their 95 % bootstrap intervals;
     - gain: metric -> value and 95 % interval of model - logistic, paired: both are measured on the same draws;
@@ -26,8 +28,8 @@ def evaluation(usecase: UseCase, model: Scorer, logistic: Scorer, test: Dataset)
     - cost: `cost.cost`; slices: `slices.measured`;
     - importance: mean |contribution| of each input to the margin (log-odds before calibration), the largest first.
     """
-    answers = {"model": model.score_features(test.features), "logistic": logistic.score_features(test.features)}
-    probability = {name: scores.probability for name, scores in answers.items()}
+    scorers = {"model": model} if model is logistic else {"model": model, "logistic": logistic}
+    probability = {name: scorer.score_features(test.features).probability for name, scorer in scorers.items()}
     own = probability["model"]
     drawn = metrics.resampled(test.label, probability)
     plain = {name: metrics.measure(test.label, p) for name, p in probability.items()}
@@ -35,13 +37,7 @@ def evaluation(usecase: UseCase, model: Scorer, logistic: Scorer, test: Dataset)
     return {
         **plain,
         **{f"{name}_interval": {m: metrics.interval(v) for m, v in values.items()} for name, values in drawn.items()},
-        "gain": {
-            metric: {
-                "value": round(plain["model"][metric] - plain["logistic"][metric], 6),
-                "interval": metrics.interval(drawn["model"][metric] - drawn["logistic"][metric]),
-            }
-            for metric in metrics.METRICS
-        },
+        **({} if model is logistic else {"gain": _gain(plain, drawn)}),
         "calibration": calibration(test.label, own),
         "curves": {
             **{name: curves.curve(test.label, p) for name, p in probability.items()},
@@ -62,17 +58,25 @@ def importance(scorer: Scorer, test: Dataset) -> dict[str, float]:
     return {explanation.inputs[place]: round(float(means[place]), 6) for place in order}
 
 
+def _gain(plain: dict[str, dict[str, float]], drawn: dict[str, dict[str, Floats]]) -> dict[str, Any]:
+    return {
+        metric: {
+            "value": round(plain["model"][metric] - plain["logistic"][metric], 6),
+            "interval": metrics.interval(drawn["model"][metric] - drawn["logistic"][metric]),
+        }
+        for metric in metrics.METRICS
+    }
+
+
 def said(measured: dict[str, Any], examples: int) -> list[str]:
     """What was measured on so many examples, in a line per finding."""
-    gain, money, own = measured["gain"]["roc_auc"], measured["cost"], measured["calibration"]
-    low, high = gain["interval"]
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no better and no worse"
+    money, own = measured["cost"], measured["calibration"]
     slope = "" if own["slope"] is None else f", calibration slope {own['slope']['value']:.3f}"
     best = "nobody" if money["best_threshold"] is None else f"{money['best_threshold']:.4f}"
     lines = [
-        f"test on {examples:,} examples: {_ranked(measured, 'model')}; {_ranked(measured, 'logistic')}",
-        f"{verdict} than the logistic regression: ROC-AUC {gain['value']:+.4f} ({low:+.4f} to {high:+.4f}); "
-        f"ECE {measured['model']['ece']:.4f}{slope}",
+        f"test on {examples:,} examples: "
+        + "; ".join(_ranked(measured, name) for name in ("model", "logistic") if name in measured),
+        f"{_compared(measured)}ECE {measured['model']['ece']:.4f}{slope}",
         f"at {money['threshold']:.4f} 1,000 customers cost {money['at_threshold']:,.0f}; the best threshold in "
         f"hindsight ({best}) {money['at_best']:,.0f}, doing nothing {money['nothing']:,.0f}, contacting everybody "
         f"{money['everybody']:,.0f}",
@@ -86,6 +90,15 @@ def said(measured: dict[str, Any], examples: int) -> list[str]:
             why = "; ".join(words[kind] for kind in one["worse"])
             lines.append(f"worse where {one['feature']} is {one['part']} ({one['n']:,} examples): {why}")
     return lines
+
+
+def _compared(measured: dict[str, Any]) -> str:
+    if "gain" not in measured:
+        return ""
+    gain = measured["gain"]["roc_auc"]
+    low, high = gain["interval"]
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no better and no worse"
+    return f"{verdict} than the logistic regression: ROC-AUC {gain['value']:+.4f} ({low:+.4f} to {high:+.4f}); "
 
 
 def _ranked(measured: dict[str, Any], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -63,13 +64,22 @@ def test_metrics_and_intervals_are_those_of_the_answers(fitted: Fitted, found: d
         assert found[f"{name}_interval"] == metrics.intervals(fitted.test.label, probability)
 
 
-def test_the_gain_is_the_difference_with_an_interval_around_it(fitted: Fitted, found: dict[str, Any]) -> None:
+def test_the_gain_is_the_difference_with_an_interval_around_it(found: dict[str, Any]) -> None:
     for name, gain in found["gain"].items():
         assert gain["value"] == pytest.approx(found["model"][name] - found["logistic"][name], abs=2e-6)
         low, high = gain["interval"]
         assert low < high
+
+
+def test_the_logistic_regression_is_not_compared_with_itself(fitted: Fitted, found: dict[str, Any]) -> None:
     same = fitted.measured(fitted.logistic)
-    assert all(gain == {"value": 0, "interval": [0, 0]} for gain in same["gain"].values())
+    assert set(found) - set(same) == {"logistic", "logistic_interval", "gain"}
+    assert set(same["curves"]) == {"model", "histogram"}
+    assert same["model"] == found["logistic"]
+    assert same["model_interval"] == found["logistic_interval"]
+    lines = said(same, 217)
+    assert not re.search("logistic|better|worse than", "".join(lines[:3]))
+    assert lines[1].startswith(f"ECE {same['model']['ece']:.4f}, calibration slope ")
 
 
 def test_every_finding_is_there(fitted: Fitted, found: dict[str, Any]) -> None:

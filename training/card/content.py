@@ -91,18 +91,26 @@ def _data(about: Subject) -> list[Block]:
 
 def _measured(about: Subject) -> list[Block]:
     metrics, rows = about.metrics, []
+    compared = "gain" in metrics
     for key, title in TITLES.items():
         cells = [title]
-        for name in ("model", "logistic"):
+        for name in ("model", "logistic") if compared else ("model",):
             cells += [f"{metrics[name][key]:.4f}", _span(metrics[f"{name}_interval"][key])]
-        gain = metrics["gain"][key]
-        rows.append([*cells, f"{gain['value']:+.4f}", _span(gain["interval"], "+.4f")])
-    header = ("metric", "model", "95 %", "logistic regression", "95 %", "difference", "95 %")
+        if compared:
+            gain = metrics["gain"][key]
+            cells += [f"{gain['value']:+.4f}", _span(gain["interval"], "+.4f")]
+        rows.append(cells)
+    header: tuple[str, ...] = ("metric", "model", "95 %")
+    words = "Intervals are bootstrapped over examples; that of the ECE leans upward."
+    if compared:
+        header += ("logistic regression", "95 %", "difference", "95 %")
+        words += (
+            " The difference is of the same draws: where its interval holds 0, the model is no better and no worse "
+            "than a logistic regression of the same inputs."
+        )
     return [
-        Table(header, rows, (1, 2, 3, 4, 5, 6)),
-        "Intervals are bootstrapped over examples; that of the ECE leans upward. The difference is of the same draws: "
-        "where its interval holds 0, the model is no better and no worse than a logistic regression of the same "
-        "inputs.",
+        Table(header, rows, tuple(range(1, len(header)))),
+        words,
         Figures(("ROC", "Precision and recall", "Gain", "Scores")),
     ]
 
@@ -150,7 +158,7 @@ def _calibration(about: Subject) -> list[Block]:
 
 
 def _slices(about: Subject) -> list[Block]:
-    rows, words = [], {"ranking": "ranks worse than it promises", "level": "off level"}
+    rows, without = [], []
     for one in about.metrics["slices"]:
         cells = [
             f"`{one['feature']}`",
@@ -161,17 +169,22 @@ def _slices(about: Subject) -> list[Block]:
         ]
         if one["reason"] is None:
             auc, *others = (
-                f"{one[key]['value']:.4f} ({_span(one[key]['interval'])})" for key in ("roc_auc", "log_loss", "ece")
+                f"{one[key]['value']:.3f} ({_span(one[key]['interval'], '.3f')})"
+                for key in ("roc_auc", "log_loss", "ece")
             )
-            worse = "; ".join(words[kind] for kind in one["worse"]) or "no"
-            rows.append([*cells, auc, f"{one['promised']:.4f}", worse, *others])
+            worse = ", ".join(one["worse"]) or "no"
+            rows.append([*cells, auc, f"{one['promised']:.3f}", worse, *others])
         else:
-            rows.append([*cells, "-", "-", f"not measured: {one['reason']}", "-", "-"])
+            rows.append([*cells, *"-----"])
+            without.append(f"`{one['feature']}`, {one['part']}, is not measured: {one['reason']}")
     header = ("by", "part", "examples", "positive", "probability", "ROC-AUC", "promised", "worse", "log loss", "ECE")
     return [
         Table(header, rows, (2, 3, 4, 5, 6, 8, 9)),
         "Promised is the ROC-AUC that the part's own probabilities would have if they were right: customers who are "
-        "alike are harder to rank, whatever the model. Worse is what is significantly worse than for all customers.",
+        "alike are harder to rank, whatever the model. Worse is judged by two things only. Ranking: the ROC-AUC falls "
+        "significantly short of what is promised, and further than that of all customers. Level: mean probability and "
+        "share of positives are significantly further apart than for all customers.",
+        *([Points(without)] if without else []),
     ]
 
 

@@ -10,7 +10,8 @@ from training.card.plots import Line, bars, histogram, lines
 
 def figures(metrics: dict[str, Any], decisions: tuple[str, str]) -> dict[str, str]:
     """SVG by title. `decisions`: what a negative and what a positive example is called."""
-    of = {"model": "model", "logistic": "logistic regression"}
+    titles = {"model": "model", "logistic": "logistic regression"}
+    of = {name: words for name, words in titles.items() if name in metrics}
     curves = {words: metrics["curves"][name] for name, words in of.items()}
     areas = {words: metrics[name] for name, words in of.items()}
     reliability = metrics["calibration"]["curve"]

@@ -144,7 +144,36 @@ def test_what_a_model_does_not_say_is_said(pulse: Cards, plan: Cards) -> None:
         assert "not what causes what" in one.markdown
     assert "## Slices" in pulse.markdown
     assert "## Slices" not in plan.markdown
-    assert "fewer than 200 examples" in pulse.markdown
+
+
+def test_what_is_worse_is_told_as_it_is_judged_and_why_a_part_is_not_measured_below(pulse: Cards) -> None:
+    small = {**pulse.manifest.metrics["slices"][0], "part": "few", "reason": "fewer than 200 examples"}
+    auc = {"value": 0.7, "interval": [0.6, 0.8]}
+    figures = {**small, "part": "many", "reason": None, "promised": 0.8} | dict.fromkeys(
+        ("roc_auc", "log_loss", "ece"), auc
+    )
+    parts = [small, {**figures, "worse": ["ranking", "level"]}, {**figures, "part": "good", "worse": []}]
+    card = page.markdown(pulse.subject(metrics={**pulse.manifest.metrics, "slices": parts}))
+    rows = [line.split(" | ") for line in card.splitlines() if line.startswith("| `recency_days`")]
+    assert [row[5:8] for row in rows] == [
+        ["-", "-", "-"],
+        ["0.700 (0.600 to 0.800)", "0.800", "ranking, level"],
+        ["0.700 (0.600 to 0.800)", "0.800", "no"],
+    ]
+    assert "\n- `recency_days`, few, is not measured: fewer than 200 examples\n" in card
+    assert "Ranking: the ROC-AUC falls significantly short of what is promised" in card
+    assert "Level: mean probability and share of positives are significantly further apart" in card
+
+
+def test_a_logistic_regression_s_card_does_not_compare_it_with_itself(pulse: Cards, plan: Cards) -> None:
+    assert "logistic regression" in pulse.markdown
+    assert "logistic regression" in pulse.html
+    assert "logistic regression" not in plan.markdown
+    assert "logistic regression" not in plan.html
+    auc = plan.manifest.metrics["model"]["roc_auc"]
+    (row,) = (line for line in plan.markdown.splitlines() if line.startswith("| ROC-AUC | "))
+    assert row.count("|") == 4
+    assert f"{auc:.4f}" in row
 
 
 def test_it_holds_no_time_of_training_and_no_version(pulse: Cards, plan: Cards) -> None:
@@ -185,6 +214,8 @@ def test_the_page_fits_a_phone_light_and_dark(pulse: Cards) -> None:
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in reader.tags
     assert pulse.html.count('<div class="scroll"><table>') == pulse.html.count("<table>")
     assert "prefers-color-scheme:dark" in pulse.html
+    assert re.search(r"\.scroll\{[^}]*overflow-x:auto[^}]*no-repeat local,[^}]*no-repeat scroll\}", pulse.html)
+    assert pulse.html.count("--shade:") == 2  # light and dark
     assert all("width" not in attributes for tag, attributes in reader.tags if tag == "svg")
 
 
