@@ -15,7 +15,7 @@ from tests.model.toys import AS_OF, Toy, copy_of, edit_json, plan_toy, pulse, re
 from tests.model.toys import ingest_visits as ingested
 from training.comparison import Examples
 from training.fit import Labels
-from training.promotion import Judged, excess_ece, judge, measured, skill, slowdown
+from training.promotion import Judged, judge, measured, slowdown
 from usecases import Floors
 
 
@@ -143,24 +143,6 @@ def damages(n: int, damage: Callable[[Floats, np.random.Generator], Floats], tim
 def test_a_damaged_model_is_refused_and_one_that_moves_a_little_is_not() -> None:
     assert damages(1_500, lambda margin, random: margin + random.normal(0, 1.5, len(margin))) == 30
     assert damages(1_500, lambda margin, random: margin + random.normal(0, 0.1, len(margin))) == 0
-
-
-def test_skill_is_what_is_spared_of_the_log_loss_of_knowing_nothing() -> None:
-    label, margin = customers(20_000)
-    own = skill(label, sigmoid(margin))
-    share = label.mean()
-    entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share))
-    loss = -np.log(np.where(label, sigmoid(margin), 1 - sigmoid(margin))).mean()
-    assert own == pytest.approx(1 - loss / entropy, abs=1e-3)
-    assert skill(label, sigmoid(0.3 * margin + 2)) == pytest.approx(own, abs=1e-6)  # calibration is another matter
-    assert skill(label, np.full(len(label), 0.3)) == pytest.approx(0, abs=1e-6)
-    assert skill(label, np.where(label, 1.0, 0.0)) == pytest.approx(1, abs=1e-3)
-
-
-def test_chance_is_taken_off_the_calibration_error() -> None:
-    label, margin = customers(1_500)
-    assert abs(excess_ece(label, sigmoid(margin))) < 0.012
-    assert excess_ece(label, sigmoid(margin + 1)) > 0.1
 
 
 def test_a_champion_without_skill_has_none_to_lose() -> None:
