@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -21,14 +21,24 @@ def staging(root: Path) -> Iterator[Path]:
     """
     root.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with exclusive(root / "lock", "making a staging directory", wait=True):
+        with _changing(root):
             sweep(root)
             own = Path(mkdtemp(dir=root))
             stack.enter_context(exclusive(own / "lock", f"using {own}"))
-            stack.callback(shutil.rmtree, own, ignore_errors=True)
+            stack.callback(_remove, root, own)
         directory = own / "content"
         directory.mkdir()
         yield directory
+
+
+def _changing(root: Path) -> AbstractContextManager[None]:
+    """Only one process at a time makes directories under `root`, and removes them: none vanishes under a sweep."""
+    return exclusive(root / "lock", "changing the staging directories", wait=True)
+
+
+def _remove(root: Path, own: Path) -> None:
+    with _changing(root):
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def sweep(root: Path) -> None:
@@ -36,7 +46,7 @@ def sweep(root: Path) -> None:
     for abandoned in root.iterdir():
         if abandoned.is_dir():
             with suppress(StoreError), exclusive(abandoned / "lock", f"using {abandoned}"):
-                shutil.rmtree(abandoned, ignore_errors=True)  # its owner may just be at it
+                shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def settle(directory: Path) -> None:

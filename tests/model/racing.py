@@ -10,6 +10,7 @@ from typing import Any
 from model import artefact, store
 from model.artefact import Manifest
 from model.registry import Conflict
+from model.staging import staging
 from tests.model.registries import Place
 
 ROUNDS = 3
@@ -37,6 +38,13 @@ def save(directory: Path, manifest: Manifest) -> bool:
         artefact.seal(to, manifest)
 
     return store.save(manifest, write)
+
+
+def stage(root: Path, times: int) -> None:
+    """Make staging directories and leave them, one after the other."""
+    for _ in range(times):
+        with staging(root) as directory:
+            (directory / "one").write_text("content")
 
 
 def train(number: int, directory: Path, name: str, gate: Any) -> None:

@@ -80,3 +80,14 @@ def test_a_process_that_is_killed_while_it_stores_leaves_nothing_half_made(linea
     assert [path for path in staging.iterdir() if path.is_dir()] == []
     assert f"{name}:20200101-last" in whole(name)
     shutil.rmtree(store.home() / "models" / name)
+
+
+def test_a_directory_in_the_making_may_vanish_while_others_sweep(tmp_path: Path) -> None:
+    context = racing.context()
+    makers = [context.Process(target=racing.stage, args=(tmp_path, 200)) for _ in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(120)
+    assert [maker.exitcode for maker in makers] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
