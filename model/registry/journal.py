@@ -27,8 +27,7 @@ class Journal(Protocol):
     """Lines in order that are only ever added to, whoever writes.
 
     Every method raises RegistryError where lines cannot be read, `append` and `verify` also where the chain is not
-    whole, and StoreError (Unreachable) where a server refuses
-    (is away).
+    whole, and StoreError (Unreachable) where a server refuses (is away).
     """
 
     def entries(self) -> list[Entry]:
