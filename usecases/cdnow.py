@@ -14,7 +14,7 @@ from features.contract import Contract, Key, Money, Timestamp
 from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
-from usecases.usecase import Absence, Costs, Slice, UseCase
+from usecases import Absence, Costs, Slice, UseCase, Watch
 
 Array = NDArray[Any]
 
@@ -130,6 +130,8 @@ USECASE = UseCase(
         Slice("recency_days", at=(90, 180, 365)),
         Slice("total_spend", at=(50_00, 200_00)),
     ),
+    # served customers are older than those of any label time, so the training set is no reference for their inputs
+    watch=Watch(reference="served", matures=90 * DAY),
     sample=Sample(
         title="CDNOW: 69,659 orders of 23,570 customers, 1997-01 to 1998-06",
         requirement="lifetimes==0.11.3",

@@ -21,6 +21,8 @@ from features.etl.fetch import Sample
 from features.featureset import FeatureSet
 from features.source import Source
 from settings import HoldfastError
+from usecases._error import UseCaseError
+from usecases._watch import Watch
 
 HERE = Path(__file__).parent
 BESIDE = frozenset(
@@ -30,10 +32,6 @@ BESIDE = frozenset(
     """.split()
 )
 """What stands beside the key in a request or an answer, and so is no name for a key."""
-
-
-class UseCaseError(HoldfastError, ValueError):
-    """A use case cannot be found or does not hold together; the message names it and what to do."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,7 @@ class UseCase:
         decisions: what the answer says below and above the threshold.
         slices: what the metrics are also told by; floors: what a model must reach to be promoted.
         telling: inputs that may nearly tell the label by themselves, where the leakage check would refuse them.
+        watch: how monitoring watches the model.
 
     Raises:
         UseCaseError: if the parts do not fit together. ContractError: if the key has a name that is taken.
@@ -146,6 +145,7 @@ class UseCase:
     slices: tuple[Slice, ...] = ()
     floors: Floors = Floors()
     telling: tuple[str, ...] = ()
+    watch: Watch = field(default_factory=Watch)
     key: str = field(init=False)
 
     def now(self, fixed: datetime | None) -> int:
