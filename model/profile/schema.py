@@ -1,0 +1,123 @@
+"""What the columns of a frame are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from settings import HoldfastError
+
+Kind = Literal["number", "category", "score", "decision", "outcome", "time", "skip"]
+Schema = Mapping[str, Kind | tuple[str, ...]]
+"""Kind by name of the column; for a category also the tuple of its declared levels.
+
+score     the model's answer: watched as a number, and what outcomes are held against
+decision  what was decided: watched as a category
+outcome   whether it happened: true, false, or missing while nobody knows
+time      when a row happened: datetimes, or int64 microseconds; its days are the blocks of the season
+"""
+NAMED: Mapping[str, Kind] = {
+    "score": "score",
+    "probability": "score",
+    "decision": "decision",
+    "outcome": "outcome",
+    "label": "outcome",
+    "day": "time",
+    "date": "time",
+    "time": "time",
+    "timestamp": "time",
+    "ts": "time",
+    "answered_at": "time",
+}
+"""What a column of that name is where nothing is said of it and its values can be that."""
+DAY = 86_400_000_000
+
+
+class ProfileError(HoldfastError, ValueError):
+    """A frame, a window and a profile do not fit together; the message names the column."""
+
+
+def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
+    """The schema of a frame, from what is given of it.
+
+    Args:
+        frame: a pandas DataFrame, or a mapping of arrays by name.
+        schema: a `Schema` (it may leave columns out: those are not watched), a contract (a class, or its columns), or
+            None, where names and dtypes tell.
+
+    Raises:
+        ProfileError: for a column that the frame lacks, a kind that there is not, or a kind that can be there only once
+            and is there twice.
+    """
+    if schema is None:
+        found: dict[str, Any] = {str(name): _told(str(name), frame[name]) for name in frame}
+    elif isinstance(schema, Mapping):
+        found = {str(name): kind if isinstance(kind, str) else tuple(kind) for name, kind in schema.items()}
+    else:
+        found = _contract(schema)
+        found |= {n: NAMED[n] for n in ("score", "decision", "outcome", "time") if n in frame and n not in found}
+    kinds = Kind.__args__  # type: ignore[attr-defined]
+    for name, kind in found.items():
+        if name not in frame:
+            raise ProfileError(
+                f"the schema has a column {name!r}, the frame has not; it has {', '.join(map(str, frame))}"
+            )
+        if isinstance(kind, str) and kind not in kinds:
+            raise ProfileError(f"column {name!r} is {kind!r}; there are {', '.join(kinds)}, or a tuple of levels")
+    for once in ("score", "decision", "outcome", "time"):
+        same = [name for name, kind in found.items() if kind == once]
+        if len(same) > 1:
+            raise ProfileError(f"{' and '.join(same)} are both {once!r}; one can be")
+    return {name: kind for name, kind in found.items() if kind != "skip"}
+
+
+def micros(values: Any) -> NDArray[np.int64]:
+    """Times as int64 microseconds: datetimes with or without a zone, dates, or numbers: below 10**7 those count days,
+    else they are microseconds."""
+    given = np.asarray(values)
+    if given.dtype.kind == "O":
+        given = np.array([np.datetime64(_naive(value), "us") for value in given.tolist()])
+    if given.dtype.kind == "M":
+        return given.astype("datetime64[us]").astype(np.int64)
+    whole = given.astype(np.int64)
+    return whole * DAY if len(whole) and int(np.abs(whole).max()) < 10**7 else whole
+
+
+def _naive(value: Any) -> Any:
+    """A moment without its zone, in UTC."""
+    if getattr(value, "tzinfo", None) is not None:
+        from datetime import UTC
+
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value
+
+
+def _told(name: str, column: Any) -> Kind:
+    """What a column is, by its name and dtype."""
+    dtype = getattr(column, "dtype", np.asarray(column).dtype)
+    kind = getattr(dtype, "kind", "O")
+    if kind == "M":
+        return "time"
+    named = NAMED.get(name.lower())
+    if named == "score" and kind not in "fiu":
+        named = None
+    if named == "time" and kind not in "iu":
+        named = None
+    if named is not None:
+        return named
+    return "number" if kind in "fiu" else "category"
+
+
+def _contract(schema: Any) -> dict[str, Kind | tuple[str, ...]]:
+    from features.contract import Column, columns
+
+    own: Iterable[Column] = columns(schema) if isinstance(schema, type) else schema
+    found: dict[str, Kind | tuple[str, ...]] = {}
+    for column in own:
+        if column.kind in ("key", "id"):
+            continue
+        found[column.name] = column.levels or ("category" if column.kind == "flag" else "number")
+    return {name: "skip" if kind == "number" and name.endswith("_at") else kind for name, kind in found.items()}
