@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
+from model.metrics import BINS, auc, bins, losses
 from model.numeric import Floats
 from training.fit import Labels
 
-BINS = 15
 DRAWS = 200
 METRICS: dict[str, Callable[[Labels, Floats], float]] = {
     "roc_auc": roc_auc_score,
@@ -28,8 +28,7 @@ def ece(label: Labels, probability: Floats) -> float:
 
     Guo et al., On Calibration of Modern Neural Networks (ICML 2017), equation 3.
     """
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
-    gap = np.bincount(place, probability - label, minlength=BINS)
+    gap = np.bincount(bins(probability), probability - label, minlength=BINS)
     return float(np.abs(gap).sum() / len(label))
 
 
@@ -88,23 +87,21 @@ class Sample:
     order of the probabilities and each row's own loss, is found once."""
 
     def __init__(self, label: Labels, probability: Floats) -> None:
-        self.label, self.bins = label, np.minimum((probability * BINS).astype(int), BINS - 1)
+        self.label, self.bins = label, bins(probability)
         self.probability, self.gap = probability, probability - label
         levels, self.level = np.unique(-probability, return_inverse=True)  # from the most certain down, ties together
         self.levels = len(levels)
-        tiny = np.finfo(probability.dtype).eps
-        clipped = np.clip(probability, tiny, 1 - tiny)
-        self.loss = -np.log(np.where(label, clipped, 1 - clipped))
+        self.loss = losses(label, probability)
 
     def auc(self, rows: np.ndarray[Any, Any]) -> float:
         """ROC-AUC of the sample's `rows`."""
-        return _auc(*self._counts(rows))
+        return auc(*self._counts(rows))
 
     def promised(self, rows: np.ndarray[Any, Any]) -> float:
         """The ROC-AUC to expect of the sample's `rows` if every probability is right, however alike the rows are: the
         model-based concordance (van Klaveren et al., Statistics in Medicine 2016)."""
         level, p = self.level[rows], self.probability[rows]
-        return _auc(*(np.bincount(level, weight, minlength=self.levels) for weight in (p, 1 - p)))
+        return auc(*(np.bincount(level, weight, minlength=self.levels) for weight in (p, 1 - p)))
 
     def measure(self, rows: np.ndarray[Any, Any]) -> dict[str, float]:
         """Metrics of the sample's `rows`."""
@@ -113,7 +110,7 @@ class Sample:
         some = found + false > 0
         precision = found[some] / (found + false)[some]
         return {
-            "roc_auc": _auc(right, wrong),
+            "roc_auc": auc(right, wrong),
             "pr_auc": float((right[some] * precision).sum() / found[-1]),
             "log_loss": float(self.loss[rows].mean()),
             "brier": float(np.square(gap).mean()),
@@ -123,9 +120,3 @@ class Sample:
     def _counts(self, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         label, level = self.label[rows], self.level[rows]
         return np.bincount(level[label], minlength=self.levels), np.bincount(level[~label], minlength=self.levels)
-
-
-def _auc(right: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> float:
-    """From how many positives and negatives each probability has, from the highest down."""
-    false = np.cumsum(wrong)
-    return float((right * (false[-1] - false + wrong / 2)).sum() / (right.sum() * false[-1]))
