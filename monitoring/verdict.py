@@ -1,46 +1,84 @@
-"""The verdict."""
+"""The verdict: whether windows are still as the reference, with a stated chance of a false alarm.
+
+The newest window is judged alone and pooled with those before it, at several scales: a gross shift shows in one window,
+a small one in many. Of all p-values the smallest, times their number (Bonferroni), is held against the budget. Inputs
+and answers have one budget, outcomes another: they come at another time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.profile import Profile
+import numpy as np
+
+from model.profile import Profile, ProfileError
+from monitoring import concept, inputs, tails
+from monitoring.inputs import Tested
 from monitoring.window import Window
 from usecases import Track
+
+SCALES = (1, 7, 28)
+"""Windows that are pooled."""
+RING = SCALES[-1]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What alarmed."""
+    """A test that alarms.
+
+    Attributes:
+        column: of an input, `score`, `decision`, `outcome`; of a pair, `a ~ b`.
+        test: shape, location, spread, pair; missing, unseen, range; level, slope, omnibus.
+        scale: windows that were pooled. rows: in them.
+        effect: Cohen's w; a difference of shares for missing, unseen, range and level; of log-odds' slope for slope.
+        p: of this test alone. adjusted: times all tests of the verdict.
+        share: of the rows that would have to be other ones to be as before.
+        cell, before, after: where it shows most: the share of rows there in the reference, and now.
+    """
+
+    column: str
+    track: Track
+    test: str
+    scale: int
+    rows: int
+    effect: float
+    p: float
+    adjusted: float
+    share: float
+    cell: str
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        where = f" ({self.cell}: {self.before:.1%} -> {self.after:.1%})" if self.cell else ""
+        windows = "1 window" if self.scale == 1 else f"{self.scale} windows"
+        return f"{self.column}: {self.test} over {windows}, effect {self.effect:.3f}, p {self.adjusted:.1e}{where}"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How far a column has moved: its most significant test, be it an alarm or not."""
 
     column: str
     track: Track
     test: str
     scale: int
     effect: float
-    p: float
-    adjusted: float
     share: float
-    before: float
-    after: float
-
-
-@dataclass(frozen=True)
-class Effect:
-    """How far a column has moved."""
-
-    column: str
-    effect: float
-    share: float
-    scale: int
     adjusted: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Alarm or not."""
+    """What windows say.
+
+    Attributes:
+        findings: what alarms, the most significant first. columns: every column and pair, by name.
+        notes: what the verdict does not know. rows, labelled: of the newest window.
+        tests: how many p-values were looked at, of inputs and answers; scales: of which pools.
+    """
 
     alarm: bool
     findings: tuple[Finding, ...]
@@ -53,10 +91,127 @@ class Verdict:
     budget: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        raise NotImplementedError
+        """Plain values; `from_json` reads them."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(said: Mapping[str, Any]) -> Verdict:
+        """What `to_json` gave."""
+        given = dict(said)
+        given["findings"] = tuple(Finding(**one) for one in given["findings"])
+        given["columns"] = {name: Effect(**one) for name, one in given["columns"].items()}
+        return Verdict(**{**given, "notes": tuple(given["notes"]), "scales": tuple(given["scales"])})
 
 
 def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> Verdict:
-    """Judge."""
-    raise NotImplementedError
+    """The verdict on the newest window.
+
+    Args:
+        windows: the newest one last, and up to `RING` - 1 before it, oldest first; earlier ones are not looked at.
+        budget: the chance that a window without drift alarms.
+
+    Raises:
+        ProfileError: if there is no window, or one of another profile.
+    """
+    if not windows:
+        raise ProfileError("there is no window to judge")
+    strange = [window.profile for window in windows if window.profile != profile.digest]
+    if strange:
+        raise ProfileError(f"a window of profile {strange[0]} cannot be held against {profile.digest}")
+    pools = list(_pools(windows[-RING:]))
+    scales = tuple(scale for scale, _ in pools)
+    own, tests = _spreads(profile, pools), inputs.number_of_tests(profile) * len(SCALES)
+    told, told_tests = _outcomes(profile, pools), concept.TESTS * len(SCALES)
+    rated = [*_adjusted(own, tests), *_adjusted(told, told_tests)]
+    rated.sort(key=lambda one: (one.adjusted, one.p, -one.effect))
+    findings = tuple(one for one in rated if one.adjusted <= budget)
+    columns: dict[str, Effect] = {}
+    for one in rated:
+        if one.column not in columns:
+            fields = (one.column, one.track, one.test, one.scale, one.effect, one.share, one.adjusted)
+            columns[one.column] = Effect(*fields)
+    newest = windows[-1]
+    notes = _notes(profile, windows)
+    return Verdict(bool(findings), findings, columns, notes, newest.rows, newest.labelled, tests, scales, budget)
+
+
+def _pools(windows: Sequence[Window]) -> list[tuple[int, Window]]:
+    """The newest window, and sums with those before it; each sum once."""
+    pools, total = [], windows[-1]
+    sizes = sorted({min(scale, len(windows)) for scale in SCALES})
+    for back, window in enumerate(reversed(windows), 1):
+        total = total if back == 1 else total + window
+        if back in sizes:
+            pools.append((back, total))
+    return pools
+
+
+def _spreads(profile: Profile, pools: list[tuple[int, Window]]) -> list[tuple[int, int, Tested]]:
+    found = [
+        (scale, pool.rows, one)
+        for scale, pool in pools
+        for one in inputs.tested(profile, pool.counts, _independent(pool))
+    ]
+    _rate([one for _, _, one in found])
+    return found
+
+
+def _outcomes(profile: Profile, pools: list[tuple[int, Window]]) -> list[tuple[int, int, Tested]]:
+    if not profile.layout.judged:
+        return []
+    found = [
+        (scale, pool.labelled, one)
+        for scale, pool in pools
+        for one in concept.tested(profile, profile.layout.outcomes(pool.counts))
+    ]
+    _rate([one for _, _, one in found])
+    return found
+
+
+def _rate(found: list[Tested]) -> None:
+    """Put p to those that lack it."""
+    rest = [one for one in found if not one.exact]
+    given = [np.array([getattr(one, name) for one in rest]) for name in ("statistic", "freedom", "floor")]
+    for one, p in zip(rest, tails.noncentral(*given).tolist() if rest else [], strict=True):
+        one.p = p
+
+
+def _adjusted(found: list[tuple[int, int, Tested]], tests: int) -> list[Finding]:
+    return [
+        Finding(
+            column=one.column,
+            track=one.track,
+            test=one.test,
+            scale=scale,
+            rows=rows,
+            effect=one.effect,
+            p=one.p,
+            adjusted=min(one.p * tests, 1.0),
+            share=one.share,
+            cell=one.cell,
+            before=one.before,
+            after=one.after,
+        )
+        for scale, rows, one in found
+    ]
+
+
+def _independent(pool: Window) -> float:
+    """How many equal days would vary as much as the days of this pool: (sum n)2 / sum n2; 1 where days are unknown."""
+    if not pool.days or sum(pool.days.values()) < pool.rows:
+        return 1.0
+    rows = np.array(list(pool.days.values()), np.float64)
+    return float(rows.sum() ** 2 / (rows**2).sum())
+
+
+def _notes(profile: Profile, windows: Sequence[Window]) -> tuple[str, ...]:
+    notes = []
+    if profile.season is None:
+        notes.append("season is not modelled: the reference has no days, so a weekday that is like no other may alarm")
+    if not profile.layout.judged:
+        notes.append("outcomes are not judged: the reference has no score")
+    elif not profile.layout.outcomes(profile.counts).any():
+        notes.append("outcomes are not judged: the reference has none")
+    elif not any(window.labelled for window in windows):
+        notes.append("outcomes are not judged: none has come yet")
+    return tuple(notes)

@@ -1,0 +1,50 @@
+"""Tail probabilities behind verdicts; every formula has its source."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+Floats = NDArray[np.float64]
+
+
+def two_sample(c: Floats, r: Floats, n: float, size: float) -> float:
+    """The likelihood-ratio statistic G2 of two samples' cells: counts c of n rows and r of `size` rows, both (k,).
+
+    It has k - 1 degrees of freedom where the samples are of one distribution (Wilks 1938). Pearson's statistic of
+    the same cells is larger for a rare cell that fills up, and its tail far too heavy there: with five expected rows a
+    p of 1e-6 is one of 7e-5.
+    """
+    both = (c + r) / (n + size)
+    return float(2 * (special.xlogy(c, c / (n * both)) + special.xlogy(r, r / (size * both))).sum())
+
+
+def noncentral(statistic: Floats, freedom: Floats, floor: Floats) -> Floats:
+    """P(X >= statistic) for X noncentral chi-square with that many degrees of freedom and noncentrality `floor`: the
+    chance that samples whose distributions differ by the floor look as different as these.
+
+    For one degree of freedom it is the two tails of a normal variable around sqrt(floor), in closed form.
+    """
+    one = freedom == 1
+    root, shift = np.sqrt(statistic), np.sqrt(floor)
+    p = special.ndtr(shift - root) + special.ndtr(-shift - root)
+    many = ~one & (statistic > freedom + floor)
+    if many.any():
+        p[many] = stats.ncx2.sf(statistic[many], freedom[many], np.maximum(floor[many], 1e-12))
+    p[~one & ~many] = 1.0
+    clipped: Floats = np.clip(np.nan_to_num(p, nan=0.0), 0.0, 1.0)
+    return clipped
+
+
+def excess(x: float, n: float, r: float, size: float, floor: float) -> float:
+    """P(X >= x - floor * n): how likely so many of n rows are, where r of `size` rows were, if both are draws from one
+    urn (Fisher's exact test, the hypergeometric tail), after `floor`, a share of the rows, has been taken off.
+    """
+    x, n = np.floor(x - np.ceil(floor * n)), np.floor(n)
+    r, size = np.ceil(r), np.ceil(size)
+    if x <= 0 or x / n <= r / size:
+        return 1.0
+    if x * size < 2 * n * max(r, 1) and (x - n * r / size) ** 2 < 4 * n * r / size:
+        return 1.0  # within two standard errors: no tail worth the sum
+    return float(min(stats.hypergeom.sf(x - 1, n + size, r + x, n), 1.0))
