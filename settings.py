@@ -159,6 +159,11 @@ class Settings(BaseModel):
         le=1,
         description="Share of the customers whose answers are recorded; who is in stays in, by a hash of the key.",
     )
+    monitor_url: str | None = Field(
+        None,
+        description="Where monitoring keeps windows and verdicts: file://DIRECTORY or postgresql://...; by default "
+        "file://HOME/USECASE/monitor.",
+    )
     id_hmac_key: SecretStr | None = Field(
         None,
         min_length=16,
