@@ -101,8 +101,8 @@ class Tables:
             "SELECT model, number, began, ended, closed_at, rows, labelled, late, counts, verdict, reference "
             "FROM {}closed WHERE model = ? ORDER BY number DESC"
         )
-        rows: list[Any] = self._rows(*_limited(sql, [model], last))
-        return [Closed(*row[:9], json.loads(row[9]), row[10]) for row in reversed(rows)]
+        rows = self._rows(*_limited(sql, [model], last))
+        return [Closed(*(*row[:9], json.loads(row[9]), row[10])) for row in reversed(rows)]
 
     def counters(self) -> dict[tuple[str, str], int]:
         """What was counted, by name and label."""
