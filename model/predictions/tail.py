@@ -22,6 +22,10 @@ class Block(Protocol):
     model: str
     times: NDArray[np.int64]
     """When each was answered, microseconds."""
+    moments: NDArray[np.int64]
+    """The `request_time` of each, by the data's clock: outcomes mature from then on."""
+    flagged: NDArray[np.bool_]
+    """Whether each was decided positively."""
     scores: NDArray[np.float64]
     decisions: NDArray[Any]
     """In words."""
