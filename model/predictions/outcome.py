@@ -86,16 +86,23 @@ def settle(outcomes: Iterable[Outcome], predictions: Mapping[str, Sequence[Answe
     """
     holds: dict[str, Outcome] = {}
     for one in unique(outcomes).values():
-        about = one.prediction_id
-        if about is None:
-            own = predictions.get(one.key or "", ())
-            place = bisect_right(own, one.at, key=lambda answered: answered[0])
-            if not place:
-                continue
-            about = own[place - 1][2]
-        if about not in holds or _observed(one) > _observed(holds[about]):
-            holds[about] = one
+        whom = about(one, predictions)
+        if whom is not None and (whom not in holds or _observed(one) > _observed(holds[whom])):
+            holds[whom] = one
     return holds
+
+
+def about(one: Outcome, predictions: Mapping[str, Sequence[Answered]]) -> str | None:
+    """Id of the prediction that an outcome is about, also of one that is not there; None where its key had none yet.
+
+    Args:
+        predictions: as `settle` takes them.
+    """
+    if one.prediction_id is not None:
+        return one.prediction_id
+    own = predictions.get(one.key or "", ())
+    place = bisect_right(own, one.at, key=lambda answered: answered[0])
+    return own[place - 1][2] if place else None
 
 
 def joined(one: Prediction, last: Outcome | None) -> Settled:

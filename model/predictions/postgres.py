@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +46,8 @@ COLUMNS = {
     "latency_us": "bigint",
     "hashed": "text",
 }
-"""The fields of a Prediction; in `jsonb`, numbers as `exact` writes them."""
+"""The fields of a Prediction; in `jsonb`, numbers as `exact` writes them. Beside them `number`, by which jobs read on;
+`postgres_tail` says how."""
 _TIMES = ("answered_at", "request_time", "as_of")
 _LISTED = ", ".join(COLUMNS)
 _PATIENCE = 60
@@ -97,6 +98,7 @@ class Table:
             run(f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY (prediction_id))")
             for name, kind in COLUMNS.items():
                 run(f"ALTER TABLE {self.name} ADD COLUMN IF NOT EXISTS {name} {kind}")
+            _number(connection, self.schema, self.name)
             run(f"CREATE INDEX IF NOT EXISTS predictions_answered_at ON {self.name} USING brin (answered_at)")
             run(f"CREATE INDEX IF NOT EXISTS predictions_key ON {self.name} (key, prediction_id)")
             run(
@@ -191,12 +193,17 @@ class Table:
         with self.connected() as connection:
             yield from postgres_outcomes.settled(connection, self.schema, found)
 
+    def about(self, told: Iterable[Outcome]) -> dict[str, int]:
+        """When the prediction was answered that each is about, by outcome id; of those about one in the log."""
+        with self.connected() as connection:
+            return postgres_outcomes.about(connection, self.schema, told)
+
     def _ask(self, where: str, bound: list[Any]) -> Iterator[Prediction]:
         with self.connected() as connection, connection.transaction(), connection.cursor(name="predictions") as cursor:
             cursor.itersize = 5_000
             cursor.execute(f"SELECT {_LISTED} FROM {self.name} WHERE {where}", bound)
             for row in cursor:
-                yield _prediction(dict(zip(COLUMNS, row, strict=True)))
+                yield prediction(times(dict(zip(COLUMNS, row, strict=True))))
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection]:
@@ -207,6 +214,22 @@ class Table:
     @property
     def _database(self) -> Database:
         return Database(self.url, self.where, "SELECT and INSERT on predictions and outcomes, and UPDATE on outcomes")
+
+
+def _number(connection: psycopg.Connection, schema: str, table: str) -> None:
+    """Number the rows; those from before too, for which the table is written anew.
+
+    A plain sequence that everybody may draw from who may use the schema: an identity column would be NOT NULL, also in
+    the temporary tables of shippers of releases before it, which do not fill it.
+    """
+    asked = "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'number' AND NOT attisdropped"
+    if connection.execute(asked, [table]).fetchone() is None:
+        sequence = f"{schema}.predictions_number"
+        connection.execute(f"CREATE SEQUENCE IF NOT EXISTS {sequence}")
+        connection.execute(f"GRANT USAGE ON SEQUENCE {sequence} TO PUBLIC")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN number bigint DEFAULT nextval('{sequence}')")
+        connection.execute(f"ALTER SEQUENCE {sequence} OWNED BY {table}.number")
+    connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS predictions_numbered ON {table} (number)")
 
 
 def _row(one: Prediction) -> tuple[Any, ...]:
@@ -237,12 +260,20 @@ def _row(one: Prediction) -> tuple[Any, ...]:
     )
 
 
-def _prediction(stored: dict[str, Any]) -> Prediction:
+def times(stored: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is stored, its times as microseconds."""
     for name in _TIMES:
         moment: datetime = stored[name]
         stored[name] = micros(moment)
-    stored["attributes"] = {name: inexact(value) for name, value in stored["attributes"].items()}
-    stored["hashed"] = stored["hashed"] or ""  # null in rows from before the column
+    return stored
+
+
+def prediction(stored: Mapping[str, Any]) -> Prediction:
+    """The prediction of such a row."""
+    read: dict[str, Any] = {
+        "attributes": {name: inexact(value) for name, value in stored["attributes"].items()},
+        "hashed": stored["hashed"] or "",  # null in rows from before the column
+    }
     for inputs in ("aggregates", "features"):
-        stored[inputs] = {n: math.nan if v is None else inexact(v) for n, v in stored[inputs].items()}
-    return Prediction(**stored)
+        read[inputs] = {n: math.nan if v is None else inexact(v) for n, v in stored[inputs].items()}
+    return Prediction(**{**stored, **read})

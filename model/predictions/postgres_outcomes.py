@@ -72,6 +72,12 @@ def select(connection: psycopg.Connection, schema: str, rest: str, bound: Sequen
             yield _outcome(row)
 
 
+def behind(connection: psycopg.Connection, schema: str, number: int, most: int) -> list[tuple[int, Outcome]]:
+    """At most so many outcomes behind that number, each with its own, in the order of their commits."""
+    sql = f"SELECT number, {_LISTED} FROM {schema}.outcomes WHERE number > %s ORDER BY number LIMIT %s"
+    return [(row[0], _outcome(row[1:])) for row in connection.execute(sql, [number, most])]
+
+
 def settled(connection: psycopg.Connection, schema: str, found: Iterable[Prediction]) -> Iterator[Settled]:
     """Predictions, each with the outcome that holds now: the rule of `outcome.settle` as SQL. An outcome by key is
     about the prediction in whose span its time lies: until the key's next one was answered."""
@@ -102,6 +108,25 @@ def settled(connection: psycopg.Connection, schema: str, found: Iterable[Predict
         holds = {row[0]: _outcome(row[1:]) for row in connection.execute(sql, bound)}
         for one in part:
             yield joined(one, holds.get(one.prediction_id))
+
+
+def about(connection: psycopg.Connection, schema: str, told: Iterable[Outcome]) -> dict[str, int]:
+    """When the prediction was answered that each is about, by outcome id; of those about one in the log."""
+    sql = f"""
+        SELECT told.outcome_id, coalesce(own.answered_at, last.answered_at)
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS told (outcome_id, prediction_id, key, at)
+        LEFT JOIN {schema}.predictions AS own ON own.prediction_id = told.prediction_id COLLATE "C"
+        LEFT JOIN LATERAL (
+            SELECT answered_at FROM {schema}.predictions
+            WHERE key = told.key COLLATE "C" AND answered_at <= told.at ORDER BY answered_at DESC LIMIT 1
+        ) AS last ON true
+        WHERE own.answered_at IS NOT NULL OR last.answered_at IS NOT NULL"""
+    found, rest = dict[str, int](), iter(told)
+    while part := list(islice(rest, _PART)):
+        ats = [None if one.at is None else rfc3339(one.at) for one in part]
+        bound = [[one.outcome_id for one in part], [one.prediction_id for one in part], [one.key for one in part], ats]
+        found |= {outcome_id: micros(moment) for outcome_id, moment in connection.execute(sql, bound)}
+    return found
 
 
 def _row(one: Outcome) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from features.clock import MINUTE
 from features.store import POSTGRESQL
 from features.store.base import StoreError
 from model.predictions.entry import Entry, Header, Prediction, expand
-from model.predictions.outcome import Outcome, Settled, answered, by_key, joined, settle, unique
+from model.predictions.outcome import Answered, Outcome, Settled, about, answered, by_key, joined, settle, unique
 from model.predictions.segment import SEALED, began, content, outcomes, read, segments
 from settings import redacted
 
@@ -50,6 +50,10 @@ class Log(Protocol):
 
     def settled(self, found: Iterable[Prediction]) -> Iterator[Settled]:
         """These predictions of this log, each with the outcome that holds now."""
+
+    def about(self, told: Iterable[Outcome]) -> dict[str, int]:
+        """When the prediction was answered that each is about, microseconds, by outcome id; of those about one in the
+        log."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,27 @@ class Directory:
         holds = settle(told, by_key(answers))
         for one in found:
             yield joined(one, holds.get(one.prediction_id))
+
+    def about(self, told: Iterable[Outcome]) -> dict[str, int]:
+        """When the prediction was answered that each is about, by outcome id; of those about one in the log."""
+        asked = list(told)
+        keys = {one.key for one in asked if one.key is not None}
+        ids = {one.prediction_id for one in asked if one.prediction_id is not None}
+        requests = {id_.partition("-")[0] for id_ in ids}
+        times, answers = dict[str, int](), list[tuple[str, Answered]]()
+        for path in segments(self.path) if asked else ():
+            for _, entry in self._entries(path):
+                if entry.id not in requests and keys.isdisjoint(entry.keys):
+                    continue
+                for key, id_ in zip(entry.keys, entry.ids(), strict=True):
+                    if id_ in ids:
+                        times[id_] = entry.time
+                    if key in keys:
+                        answers.append((key, answered(entry.time, id_)))
+        own = by_key(answers)
+        found = ((one.outcome_id, about(one, own)) for one in asked)
+        times |= {id_: time for time, _, id_ in (one for _, one in answers)}
+        return {outcome_id: times[id_] for outcome_id, id_ in found if id_ in times}
 
     def _told(self) -> Iterator[Outcome]:
         """Every outcome as often as it was received."""

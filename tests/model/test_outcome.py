@@ -109,6 +109,18 @@ def expected(world: World) -> dict[str, tuple[bool, int]]:
     return {id_: holds for id_, holds in oracle(world).items() if id_ in ids}
 
 
+def abouts(world: World) -> dict[str, int]:
+    """When the prediction was answered that each outcome is about, if all predictions are looked at."""
+    made = {id_: (one.time, key) for one in world.entries for key, id_ in zip(one.keys, one.ids(), strict=True)}
+    times = dict[str, int]()
+    for told in firsts(world):
+        if told.prediction_id in made:
+            times[told.outcome_id] = made[told.prediction_id][0]
+        earlier = [time for time, key in made.values() if key == told.key and time <= (told.at or 0)]
+        times |= {told.outcome_id: max(earlier)} if earlier else {}
+    return times
+
+
 def firsts(world: World) -> list[Outcome]:
     """Each outcome as it was received first, in order."""
     kept: dict[str, Outcome] = {}
@@ -145,6 +157,7 @@ def test_in_files_the_same_holds_however_they_were_written(
         write(directory, number, *part, end=OPEN if number == 1 else SEALED)
     log = Directory(directory, "club")
     assert found(log) == expected(world)
+    assert log.about(firsts(world)) == abouts(world)
     assert list(log.outcomes()) == firsts(world)
     assert log.latest(2) == firsts(world)[::-1][:2]
     assert list(log.outcomes(NOON + SECOND, NOON + 3 * SECOND)) == [
@@ -184,6 +197,7 @@ def test_in_postgresql_the_same_holds_however_it_was_shipped(
     for part in [*world.parts, *world.parts[:1]]:  # one comes again, as when a shipper dies behind its commit
         table.insert(writer, [(HEADER, record) for record in part])
     assert found(table) == expected(world)
+    assert table.about(firsts(world)) == abouts(world)
     assert list(table.outcomes()) == firsts(world)
     assert table.latest(2) == firsts(world)[::-1][:2]
     assert list(table.outcomes(NOON + SECOND, NOON + 3 * SECOND)) == [
