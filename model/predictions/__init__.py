@@ -6,6 +6,8 @@ sample    whose answers are recorded, where not everybody's are
 outcome   what became of those whom predictions were about, and which of several words holds
 segment   the files that entries are appended to
 reading   a log in a directory of segments, and how a log is opened by its URL
+block     answers of one model, column by column
+tail      reading a log on from a cursor; following, postgres_tail: in files, and in PostgreSQL
 postgres  a log in tables of PostgreSQL; postgres_outcomes: that of outcomes
 """
 

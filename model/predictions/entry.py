@@ -134,7 +134,7 @@ def expand(header: Header, entry: Entry) -> Iterator[Prediction]:
     columns = [(floats if name in header.floats else cells)[:, i].tolist() for i, name in enumerate(header.aggregates)]
     stored = [name for name in header.features if name not in header.given]
     asked = {
-        name: _read(*entry.arrays[name]) if name in entry.arrays else entry.attributes[name]
+        name: _listed(*entry.arrays[name]) if name in entry.arrays else entry.attributes[name]
         for name in entry.attributes
     }
     matrix = np.frombuffer(entry.features, "<f8").reshape(n, len(stored)).tolist()
@@ -188,8 +188,13 @@ def cells(column: Column) -> Cells:
     return optional[kind] if column.nullable else kind
 
 
-def _read(what: Cells, data: bytes) -> list[Plain]:
-    return plain(what, np.frombuffer(data, _DTYPES.get(what, "<f8")))
+def unpacked(what: Cells, data: bytes) -> np.ndarray[Any, Any]:
+    """The array of an attribute, as it came."""
+    return np.frombuffer(data, _DTYPES.get(what, "<f8"))
+
+
+def _listed(what: Cells, data: bytes) -> list[Plain]:
+    return plain(what, unpacked(what, data))
 
 
 def plain(what: Cells, values: np.ndarray[Any, Any]) -> list[Plain]:

@@ -110,24 +110,49 @@ def records(
             raise _damaged(path, offset, f"a record of another form ({error})") from None
 
 
-def _payloads(path: Path, data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
+def taken(
+    path: Path, data: bytes, base: int, header: Header | None
+) -> Iterator[tuple[int, Header, Entry | Outcomes | None]]:
+    """The records in a piece of a segment, each with the offset behind it and its header; a last one that is not whole
+    is left out.
+
+    Args:
+        base: offset of the piece. header: what the segment begins with; None if the piece does, and it is given with no
+            record then.
+
+    Raises:
+        StoreError: as `records`.
+    """
+    for offset, magic, payload in _payloads(path, data, base):
+        behind = offset + _SIZE + len(payload)
+        try:
+            if header is None:
+                header = _header(payload)
+                yield behind, header, None
+            else:
+                yield behind, header, _DECODE[magic](payload)
+        except msgspec.MsgspecError as error:
+            raise _damaged(path, offset, f"a record of another form ({error})") from None
+
+
+def _payloads(path: Path, data: bytes, base: int = 0) -> Iterator[tuple[int, bytes, memoryview]]:
     offset, end, view = 0, len(data), memoryview(data)
     while offset < end:
         head = data[offset : offset + _SIZE]
         if not any(magic.startswith(head[: len(magic)]) for magic in _DECODE):
-            raise _damaged(path, offset, "no record begins here")
+            raise _damaged(path, base + offset, "no record begins here")
         if len(head) < _SIZE:
             return
         magic, length, crc = _FRAME.unpack_from(head)
         if zlib.crc32(head[: _FRAME.size]) != _CHECK.unpack_from(head, _FRAME.size)[0]:
-            raise _damaged(path, offset, "a record's length is not what was written")
+            raise _damaged(path, base + offset, "a record's length is not what was written")
         begin = offset + _SIZE
         if begin + length > end:
             return
         payload = view[begin : begin + length]
         if zlib.crc32(payload) != crc:
-            raise _damaged(path, offset, "a record is not what was written")
-        yield offset, magic, payload
+            raise _damaged(path, base + offset, "a record is not what was written")
+        yield base + offset, magic, payload
         offset = begin + length
 
 

@@ -1,48 +1,20 @@
 """Reading the prediction log on from where a job stopped: each record once, in chunks that fit into memory.
 
-A cursor says how far each part of the log was read. It is to be committed with what was made of the chunk.
+A cursor says how far each part of the log was read. It is to be committed with what was made of the chunk, in one
+transaction; then whatever is killed, nothing is missed and nothing is read twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model.predictions.entry import Prediction
+from model.predictions.block import Block
 from model.predictions.outcome import Outcome
+from model.predictions.reading import Directory, Log
 
-
-class Block(Protocol):
-    """Answers of one model, column by column: n of them, in the order in which they were read."""
-
-    model: str
-    times: NDArray[np.int64]
-    """When each was answered, microseconds."""
-    moments: NDArray[np.int64]
-    """The `request_time` of each, by the data's clock: outcomes mature from then on."""
-    flagged: NDArray[np.bool_]
-    """Whether each was decided positively."""
-    scores: NDArray[np.float64]
-    decisions: NDArray[Any]
-    """In words."""
-    ids: NDArray[np.uint64]
-    """A hash of each prediction's id."""
-
-    def __len__(self) -> int: ...
-
-    def column(self, name: str) -> NDArray[Any] | None:
-        """The values of an attribute, or else of an aggregate, or else of a feature of that name: numbers or objects;
-        None where there is none."""
-
-    def keys(self) -> list[str]:
-        """The key of each, as the log has it."""
-
-    def predictions(self, places: Sequence[int] | NDArray[np.int64] | None = None) -> Iterator[Prediction]:
-        """Those at these positions, ascending, or all."""
+ROWS = 20_000
+"""Answers in a chunk, about; a bulk request is not parted."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +22,37 @@ class Chunk:
     """What was read at once.
 
     Attributes:
-        cursor: how far each part of the log was read, of those parts that were read; forgotten: those that are no more.
-        damage: parts that could not be read on, in words; what stands before the damage was read.
-        more: whether there is more to read.
+        blocks: answers, about in order of time, by model. outcomes: as they were told; in files one may come twice.
+        cursor: how far each part of the log was read, of the parts that were read; forgotten: parts that are no more.
+        trouble: parts that cannot be read on now, in words; what stands before the damage was read.
     """
 
-    blocks: list[Block]
-    outcomes: list[Outcome]
-    cursor: dict[str, str]
+    blocks: list[Block] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    cursor: dict[str, str] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
-    damage: list[str] = field(default_factory=list)
-    more: bool = False
+    trouble: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+
+def read_on(log: Log, cursor: Mapping[str, str], rows: int = ROWS) -> Iterator[Chunk]:
+    """What is in a log behind a cursor, at the time of the call; the last chunk may be empty, and there is always one.
+
+    Args:
+        cursor: of all chunks so far, put together: empty for the beginning.
+
+    Raises:
+        StoreError: if the log cannot be read.
+    """
+    if isinstance(log, Directory):
+        from model.predictions.following import follow
+
+        yield from follow(log, cursor, rows)
+    else:
+        from model.predictions.postgres import Table  # psycopg, where it is asked for
+        from model.predictions.postgres_tail import numbered
+
+        assert isinstance(log, Table)  # noqa: S101  # there are two
+        yield from numbered(log, cursor, rows)
