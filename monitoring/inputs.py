@@ -54,8 +54,8 @@ class Tested:
 
 def number_of_tests(profile: Profile) -> int:
     """How many tests one pool is put to, whatever it holds."""
-    each = (1 + 2 * (c.kind == "number" and c.body > 2) + 2 for c in profile.columns)
-    return sum(each) + len(profile.pairs)
+    more = (2 if column.kind == "number" else column.body for column in profile.columns if column.body > 2)
+    return 3 * len(profile.columns) + sum(more) + len(profile.pairs)
 
 
 def tested(profile: Profile, counts: Counts, days: float) -> Iterator[Tested]:
@@ -117,7 +117,18 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
     if shape is None:
         return
     yield _floored(shape, n_eff, inflation(f"shape {column.name}", n_eff))
-    if column.kind == "number" and len(then) > 2:
+    if len(then) == 2:
+        return
+    if column.kind == "category":
+        for level, c, r in zip(column.levels, now.tolist(), then.tolist(), strict=True):
+            moved = c / n - r / size
+            if (c + r) * min(n, size) / (n + size) < LEAST or not moved:
+                continue
+            statistic = tails.two_sample(np.array([c, n - c]), np.array([r, size - r]), n, size)
+            effect = float(np.sqrt(statistic / n_eff))
+            one = Tested(column.name, track, "mix", effect, abs(moved), level, r / size, c / n, statistic)
+            yield _floored(one, n_eff, inflation(f"shape {column.name}", n_eff))
+    else:
         apart = now / n - then / size
         for test, direction in zip(("location", "spread"), midranks(now + then), strict=True):
             moved = float(direction @ apart)

@@ -1,8 +1,8 @@
 """The verdict: whether windows are still as the reference, with a stated chance of a false alarm.
 
 The newest window is judged alone and pooled with those before it, at several scales: a gross shift shows in one window,
-a small one in many. Of all p-values the smallest, times their number (Bonferroni), is held against the budget. Inputs
-and answers have one budget, outcomes another: they come at another time.
+a small one in many. Of all p-values the smallest, times their number and a weight (Bonferroni), is held against the
+budget. Inputs and answers have one budget, outcomes another: they come at another time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from usecases import Track
 SCALES = (1, 7, 28)
 """Windows that are pooled."""
 RING = SCALES[-1]
+WEIGHTS = (2, 8)
+"""A test of one degree of freedom gets half of an equal share of the budget, one of several an eighth: their p rests on
+an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class Finding:
     """A test that alarms.
 
     Attributes:
-        column: of an input, `score`, `decision`, `outcome`; of a pair, `a ~ b`.
-        test: shape, location, spread, pair; missing, unseen, range; level, slope, omnibus.
+        column: the name of an input, `score`, `decision`, `outcome`; of a pair, `a ~ b`.
+        test: shape, location, spread, mix, pair; missing, unseen, range; level, slope, omnibus.
         scale: windows that were pooled. rows: in them.
         effect: Cohen's w; a difference of shares for missing, unseen, range and level; of log-odds' slope for slope.
-        p: of this test alone. adjusted: times all tests of the verdict.
+        p: of this test alone. adjusted: times all tests of the verdict and the weight of this one, at most 1.
         share: of the rows that would have to be other ones to be as before.
         cell, before, after: where it shows most: the share of rows there in the reference, and now.
     """
@@ -186,7 +189,7 @@ def _adjusted(found: list[tuple[int, int, Tested]], tests: int) -> list[Finding]
             rows=rows,
             effect=one.effect,
             p=one.p,
-            adjusted=min(one.p * tests, 1.0),
+            adjusted=min(one.p * tests * WEIGHTS[one.freedom > 1], 1.0),
             share=one.share,
             cell=one.cell,
             before=one.before,

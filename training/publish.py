@@ -15,13 +15,16 @@ from model import artefact, gate, golden, heldout, numeric
 from model import store as model_store
 from model.artefact import Manifest
 from model.estimators import Boosted
-from model.profile import profile
-from model.scorer import Scorer
+from model.profile import Kind, Profile
+from model.scorer import Scorer, Scores
 from training import fit
 from training.card import page
 from training.dataset import Dataset
 from training.split import Split
 from usecases import Absence, UseCase
+
+EXPLAINED = 1_000
+"""Examples whose explanations tell what the model makes of each input."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ class Draft:
     def write(self, directory: Path) -> None:
         """Every file of the content: not the manifest, its seal and the cards."""
         scores = self.scorer.score_features(self.dataset.features)
-        reference = profile(
-            self._columns() | {"score": scores.probability, "decision": scores.positive}, self._levels()
-        )
+        reference = self.reference(scores).to_json()
         kept = self.dataset.take(golden.choose(scores, self.dataset.inputs)).inputs
         if not self.usecase.features.timed:  # the hour of training is no input: equal models have equal golden rows
             kept = golden.Inputs(kept.aggregates, kept.attributes, np.zeros_like(kept.request_time))
@@ -91,11 +92,53 @@ class Draft:
         t = test.t if isinstance(self.usecase.label, Absence) else np.zeros_like(test.t)
         heldout.write(directory, heldout.record(test.key, t, test.label, probability))
 
-    def _columns(self) -> dict[str, np.ndarray[Any, Any]]:
-        return {name: self.dataset.features[name] for name in self.usecase.features.inputs}
+    def reference(self, scores: Scores) -> Profile:
+        """What monitoring holds windows against: all examples, in blocks by label time; outcomes of the test part only,
+        for the model fits those it was trained on better than it will fit anybody else.
+        """
+        features, rule = self.usecase.features, self.scorer.decision
+        frame: dict[str, np.ndarray[Any, Any]] = {}
+        schema: dict[str, Kind | tuple[str, ...]] = {"score": "score", "decision": "decision", "outcome": "outcome"}
+        for name in features.inputs:
+            field = features.fields.get(name)
+            frame[name] = self.dataset.features[name]
+            schema[name] = "number"
+            if field is not None and field.levels:
+                schema[name] = field.levels
+            elif field is not None and field.kind == "flag":  # an optional one is stored as a number
+                frame[name], schema[name] = _flags(frame[name]), ("false", "true")
+        outcome = np.full(len(self.dataset), np.nan)
+        at = {(key, t): place for place, (key, t) in enumerate(zip(self.dataset.key, self.dataset.t, strict=True))}
+        test = self.parts.test
+        places = [at[both] for both in zip(test.key, test.t, strict=True)]
+        outcome[places] = test.label
+        frame |= {
+            "score": scores.probability,
+            "decision": np.where(scores.positive, rule.positive, rule.negative),
+            "outcome": outcome,
+        }
+        if isinstance(self.usecase.label, Absence):
+            frame["label time"], schema["label time"] = self.dataset.t, "time"
+        return Profile.from_frame(frame, schema, self._use(scores))
 
-    def _levels(self) -> dict[str, tuple[str, ...]]:
-        return {name: column.levels for name, column in self.usecase.features.fields.items() if column.levels}
+    def _use(self, scores: Scores) -> dict[str, float]:
+        """The share of each input in the mean absolute contribution, of rows spread over the examples."""
+        some = scores.cut(0, len(scores)) if len(scores) <= EXPLAINED else _spread(scores, EXPLAINED)
+        told = self.scorer.explain(some)
+        mean = np.abs(told.contributions).mean(axis=0)
+        total = mean.sum() or 1.0
+        return {name: float(f"{value / total:.6g}") for name, value in zip(told.inputs, mean, strict=True)}
+
+
+def _flags(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Flags as true, false and missing, whether they are stored as such or as numbers."""
+    return np.array([None if value != value else bool(value) for value in values.tolist()], object)
+
+
+def _spread(scores: Scores, most: int) -> Scores:
+    """So many rows, evenly spread."""
+    step = len(scores) // most
+    return Scores.joined([scores.cut(row, row + 1) for row in range(0, step * most, step)])
 
 
 def publish(draft: Draft) -> tuple[Manifest, bool]:

@@ -1,0 +1,1 @@
+"""How often verdicts alarm without drift, and how soon with it: `python -m benchmarks.drift`."""
