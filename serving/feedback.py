@@ -179,32 +179,12 @@ class Feedback:
         self._check(given, 0, "", checked)
         return checked.receipt(len(given))
 
-    def _count(self, given: Sequence[Any]) -> None:
-        if not given:
-            raise NotAccepted("feedback tells of at least one outcome")
-        if len(given) > self.max_rows:
-            raise TooLarge(f"{len(given)} outcomes; one request carries at most {self.max_rows}")
+    def outcome(self, given: Any, client: str) -> tuple[str | None, Outcome]:
+        """The client's own id, and the outcome: in the log it has a pseudonym too, for it may hold a key.
 
-    def _check(self, given: Sequence[Any], start: int, client: str, checked: Checked) -> None:
-        for row, one in enumerate(given, start):
-            try:
-                own, outcome = self._outcome(one, client)
-            except ValidationError as error:
-                told = [self._said(problem) for problem in problems(error, frozenset())]
-                checked.errors.append({"row": row, "problems": told})
-            else:
-                checked.accepted.append(outcome)
-                checked.kept.append({"row": row, "outcome_id": own or outcome.outcome_id})
-
-    def _ready(self) -> Recorder:
-        if self._recorder is None:
-            raise NotReady("no outcome can be recorded now", ["the gate refused the model: /readyz says why"])
-        if self._recorder.off:
-            raise NoLog("this server keeps no prediction log (HOLDFAST_PREDICTIONS_URL=none:), which outcomes go to")
-        return self._recorder
-
-    def _outcome(self, given: Any, client: str) -> tuple[str | None, Outcome]:
-        """The client's own id, and the outcome: in the log it has a pseudonym too, for it may hold a key."""
+        Raises:
+            ValidationError: if it is not what one of the contracts asks for; `problems` tells of it.
+        """
         by_key = isinstance(given, dict) and "prediction_id" not in given and (self.key in given or "at" in given)
         said = dict((self.ByKey if by_key else self.ByPrediction).model_validate(given))
         about = said.get("prediction_id")
@@ -222,6 +202,33 @@ class Feedback:
             received_at=received_at,
             client=client,
         )
+
+    def problems(self, error: ValidationError) -> list[dict[str, Any]]:
+        """What is wrong with an outcome, in words for its sender."""
+        return [self._said(problem) for problem in problems(error, frozenset())]
+
+    def _count(self, given: Sequence[Any]) -> None:
+        if not given:
+            raise NotAccepted("feedback tells of at least one outcome")
+        if len(given) > self.max_rows:
+            raise TooLarge(f"{len(given)} outcomes; one request carries at most {self.max_rows}")
+
+    def _check(self, given: Sequence[Any], start: int, client: str, checked: Checked) -> None:
+        for row, one in enumerate(given, start):
+            try:
+                own, outcome = self.outcome(one, client)
+            except ValidationError as error:
+                checked.errors.append({"row": row, "problems": self.problems(error)})
+            else:
+                checked.accepted.append(outcome)
+                checked.kept.append({"row": row, "outcome_id": own or outcome.outcome_id})
+
+    def _ready(self) -> Recorder:
+        if self._recorder is None:
+            raise NotReady("no outcome can be recorded now", ["the gate refused the model: /readyz says why"])
+        if self._recorder.off:
+            raise NoLog("this server keeps no prediction log (HOLDFAST_PREDICTIONS_URL=none:), which outcomes go to")
+        return self._recorder
 
     def _said(self, problem: dict[str, Any]) -> dict[str, Any]:
         if problem["field"] == "prediction_id" and "given" not in problem:
