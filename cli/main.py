@@ -23,6 +23,7 @@ COMMANDS = {
     "features": "cli.features:features",
     "models": "cli.models:models",
     "predictions": "cli.predictions:predictions",
+    "outcomes": "cli.outcomes:outcomes",
     "ingest": "cli.data:ingest",
     "migrate": "cli.data:migrate",
     "materialize": "cli.data:materialize",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,6 +146,17 @@ class Table:
                     self.make(connection)  # the log is from before there were outcomes
                 postgres_outcomes.insert(connection, self.schema, told)
         return rows
+
+    def tell(self, told: Sequence[Outcome]) -> int:
+        """Add outcomes, each id once; how many were not there. Those that are stay as they were received first."""
+        with self._database.telling(), self.writer() as connection:
+            with connection.transaction():
+                if connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.outcomes"]).fetchone() == (None,):
+                    self.make(connection)  # the log is from before there were outcomes
+                there = postgres_outcomes.known(connection, self.schema, [one.outcome_id for one in told])
+                fresh = [one for one in told if one.outcome_id not in there]
+                postgres_outcomes.insert(connection, self.schema, fresh)
+            return len(fresh)
 
     def between(self, start: int | None = None, end: int | None = None) -> Iterator[Prediction]:
         """All that were answered in [start, end), microseconds, in order of time."""

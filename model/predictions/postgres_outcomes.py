@@ -63,6 +63,12 @@ def insert(connection: psycopg.Connection, schema: str, told: Iterable[Outcome])
     )
 
 
+def known(connection: psycopg.Connection, schema: str, ids: Sequence[str]) -> set[str]:
+    """Those that are there."""
+    sql = f"SELECT outcome_id FROM {schema}.outcomes WHERE outcome_id = ANY(%s)"
+    return {row[0] for row in connection.execute(sql, [list(ids)])}
+
+
 def select(connection: psycopg.Connection, schema: str, rest: str, bound: Sequence[Any]) -> Iterator[Outcome]:
     """The outcomes that the rest of a query asks for."""
     with connection.transaction(), connection.cursor(name="outcomes") as cursor:
