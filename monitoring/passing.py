@@ -1,59 +1,291 @@
-"""One pass of monitoring: what the log holds since the last one is counted, windows are closed and judged."""
+"""One pass of monitoring: what the log holds since the last one is counted, windows are closed and judged.
+
+A pass commits after every chunk of the log. With it goes all that was made of it, and how far the log was read:
+whenever a pass is killed, the next one goes on behind the last commit, and each record is counted exactly once. Two
+passes may run at once; the one that commits second is refused, and nothing of its chunk is kept.
+
+Every answer is counted once, in the window that is open when it is read. ("records", "counted") are all of these;
+"late" are those among them that were answered before an earlier window had ended. Not counted are "duplicate": ids that
+were counted before, of which the ledger remembers those answered in the last `KEPT` (PostgreSQL holds no id twice); and
+"unknown_model": answers of models that have no profile here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
+
+from features import clock
+from model import store
+from model.artefact import ArtefactError
+from model.predictions.block import Block, Part
 from model.predictions.reading import Log
-from model.predictions.tail import Chunk
-from model.profile import Profile
-from monitoring.ledger import Closed, Ledger
+from model.predictions.tail import ROWS, Chunk, read_on
+from model.profile import Profile, ProfileError
+from monitoring.ledger import Change, Closed, Fact, Ids, Ledger, Seen
+from monitoring.stream import Stream
 from monitoring.window import Window
 from usecases import UseCase
 
-
-class Pass(Protocol):
-    """What a watcher is given, once per commit of a pass: all that it puts here is committed with the chunk, or not at
-    all, so that each record is looked at exactly once.
-
-    Attributes:
-        ledger: as it was before this commit. log: the whole of it.
-        chunk: what was read of it for this commit: `blocks` of answers (duplicates are left out) and `outcomes`.
-        last: whether the log was read to its end, and this is the last commit of the pass.
-        now: the clock on the wall when the pass began, microseconds.
-        closed: windows that this commit closes.
-    """
-
-    usecase: UseCase
-    ledger: Ledger
-    log: Log
-    chunk: Chunk
-    last: bool
-    now: int
-    closed: list[Closed]
-
-    def profile(self, model: str) -> Profile | None:
-        """The profile of a model; None where it is not in the store here."""
-
-    def add(self, model: str, window: Window) -> None:
-        """Add counts, such as those of outcomes that matured, to the window that is open now."""
-
-    def count(self, name: str, label: str, more: int = 1) -> None:
-        """Add to a counter."""
-
-    def fact(self, kind: str, body: Mapping[str, Any], model: str | None = None) -> None:
-        """A result, for `Ledger.facts`."""
-
-    def note(self, name: str, value: bytes | None) -> None:
-        """Keep something under a name, for `noted`; None: no longer."""
-
-    def noted(self, name: str) -> bytes | None:
-        """What is kept under that name."""
+KEPT = 30 * clock.DAY
+"""Microseconds, before the newest answer, in which duplicates are recognised; what is older is counted unchecked."""
+PROFILE = "profile.json"
 
 
 class Watcher(Protocol):
     """Looks at more than windows: outcomes, skew, quality."""
 
     def watch(self, pass_: Pass) -> None:
-        """Look at what was read, and put what is found into the pass."""
+        """Look at what was read, and put what is found into the pass; before every commit."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a pass did. Times are microseconds.
+
+    Attributes:
+        counts: what was added to counters. closed: windows, in order.
+        newest: when the newest answer was given that was read; None where none was.
+        unknown: answers by models that have no profile here, and why. trouble: parts of the log that cannot be read on.
+    """
+
+    began: int
+    seconds: float
+    counts: Mapping[tuple[str, str], int]
+    closed: list[Closed]
+    newest: int | None
+    unknown: Mapping[str, tuple[int, str]]
+    trouble: list[str]
+
+    @property
+    def alarms(self) -> list[Closed]:
+        """Windows that alarm."""
+        return [one for one in self.closed if one.alarm]
+
+
+@dataclass
+class Pass:
+    """What a watcher is given, once per commit: all that it puts here is committed with the chunk, or not at all, so
+    that it looks at each record exactly once.
+
+    Attributes:
+        ledger: as it was before this commit. log: the whole of it.
+        chunk: what was read of it for this commit; of its blocks, duplicates and models without a profile are left out.
+        now: the clock on the wall when the pass began, microseconds.
+        closed: windows that this commit closes, so far.
+        last: whether the log was read to its end, and this is the last commit of the pass.
+    """
+
+    usecase: UseCase
+    ledger: Ledger
+    log: Log
+    chunk: Chunk
+    now: int
+    closed: list[Closed]
+    _change: Change
+    _streams: Streams
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the last commit of the pass."""
+        return self.chunk.last
+
+    def profile(self, model: str) -> Profile | None:
+        """The profile of a model; None where it has none here."""
+        stream = self._streams.of(model)
+        return stream.profile if stream else None
+
+    def add(self, model: str, window: Window) -> None:
+        """Add counts, such as those of outcomes that matured, to the window of a model that is open now.
+
+        Raises:
+            KeyError: if the model has no profile here.
+        """
+        stream = self._streams.of(model)
+        if stream is None:
+            raise KeyError(model)
+        stream.add(window)
+        self._streams.touched.add(model)
+
+    def count(self, name: str, label: str, more: int = 1) -> None:
+        """Add to a counter."""
+        self._change.counters[name, label] += more
+
+    def fact(self, kind: str, body: Mapping[str, Any], model: str | None = None) -> None:
+        """A result, for `Ledger.facts`."""
+        self._change.facts.append(Fact(kind, model, clock.now(), body))
+
+    def note(self, name: str, value: bytes | None) -> None:
+        """Keep something under a name, for `noted`; None: no longer."""
+        self._change.notes[name] = value
+
+    def noted(self, name: str) -> bytes | None:
+        """What is kept under that name."""
+        return self._change.notes[name] if name in self._change.notes else self.ledger.note(name)
+
+
+@dataclass
+class Streams:
+    """The streams of all models, as far as they were asked for.
+
+    Attributes:
+        unknown: models that have no profile here, and why. touched: those that have other counts since the last commit.
+    """
+
+    usecase: UseCase
+    ledger: Ledger
+    unknown: dict[str, str] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    _known: dict[str, Stream] = field(default_factory=dict)
+
+    def of(self, model: str) -> Stream | None:
+        """That of a model; None where it has no profile here."""
+        if model not in self._known and model not in self.unknown:
+            try:
+                profile = Profile.load(store.path(model) / PROFILE)
+            except (store.ModelNotFound, ArtefactError, ProfileError) as error:
+                self.unknown[model] = str(error)
+            else:
+                self._known[model] = Stream(model, profile, self.usecase.watch, self.ledger)
+        return self._known.get(model)
+
+    def closed(self) -> list[Closed]:
+        """Windows that were closed since the last commit."""
+        return [one for model in sorted(self.touched) for one in self._known[model].closed]
+
+    def drain(self, change: Change) -> list[Closed]:
+        """Put what is new into a change; the windows that were closed."""
+        change.closed = self.closed()
+        for model in self.touched:
+            stream = self._known[model]
+            change.opened[model] = stream.opened()
+            change.facts += stream.facts
+            stream.closed, stream.facts = [], []
+        self.touched.clear()
+        return change.closed
+
+
+def run(
+    usecase: UseCase,
+    ledger: Ledger,
+    log: Log,
+    watchers: Sequence[Watcher] = (),
+    *,
+    rows: int = ROWS,
+    tell: Callable[[int, list[Closed]], None] = lambda *_: None,
+) -> Passed:
+    """Read the log on to its end, as it is now.
+
+    Args:
+        rows: answers per commit, about.
+        tell: called after each commit with the answers counted so far, and the windows that it closed.
+
+    Raises:
+        Busy: if another pass committed meanwhile. StoreError: if log or ledger cannot be read or written. In any case
+            what was committed stands.
+    """
+    began, start, counts = clock.now(), time.monotonic(), Counter[tuple[str, str]]()
+    number, streams, windows = ledger.number(), Streams(usecase, ledger), list[Closed]()
+    strangers, trouble, newest = Counter[str](), list[str](), list[int]()
+    for chunk in read_on(log, ledger.cursor(), rows):
+        change = Change(number, chunk.cursor, chunk.forgotten)
+        blocks = _counted(chunk, ledger, streams, change, strangers)
+        newest += [int(block.times.max()) for block in blocks]
+        if chunk.last:
+            for model in ledger.models():
+                if (stream := streams.of(model)) is not None and stream.due(began):
+                    stream.close()
+                    streams.touched.add(model)
+        passing = Pass(usecase, ledger, log, replace(chunk, blocks=blocks), began, streams.closed(), change, streams)
+        for watcher in watchers:
+            watcher.watch(passing)
+        closed = streams.drain(change)
+        windows += closed
+        trouble += chunk.trouble
+        counts += change.counters
+        passed = Passed(
+            began,
+            time.monotonic() - start,
+            counts,
+            windows,
+            max(newest, default=None),
+            {model: (often, streams.unknown[model]) for model, often in strangers.items()},
+            trouble,
+        )
+        if chunk.last:
+            change.facts.append(_fact(passed, ledger))
+        number = ledger.commit(change)
+        tell(counts["records", "counted"], closed)
+    return passed
+
+
+def _fact(passed: Passed, ledger: Ledger) -> Fact:
+    """Of kind "pass": what it did. `newest` is of this pass or, where it read nothing, of one before."""
+    newest = passed.newest
+    if newest is None:
+        newest = next((said["newest"] for said in ledger.facts("pass", last=1)), None)
+    said = {
+        "began": passed.began,
+        "seconds": round(passed.seconds, 3),
+        "records": {label: more for (name, label), more in passed.counts.items() if name == "records"},
+        "windows": len(passed.closed),
+        "alarms": len(passed.alarms),
+        "newest": newest,
+        "unknown": {model: why for model, (_, why) in passed.unknown.items()},
+        "trouble": passed.trouble,
+    }
+    return Fact("pass", None, clock.now(), said)
+
+
+def _counted(chunk: Chunk, ledger: Ledger, streams: Streams, change: Change, strangers: Counter[str]) -> list[Block]:
+    """Count the answers of a chunk; those that were counted, without duplicates."""
+    blocks = list(chunk.blocks) if chunk.unique else _fresh(chunk.blocks, ledger, change)
+    known = []
+    for block in blocks:
+        stream = streams.of(block.model)
+        if stream is None:
+            strangers[block.model] += len(block)
+            change.counters["records", "unknown_model"] += len(block)
+            continue
+        streams.touched.add(block.model)
+        change.counters["records", "counted"] += len(block)
+        if late := stream.count(block):
+            change.counters["records", "late"] += late
+        known.append(block)
+    return known
+
+
+def _fresh(blocks: list[Block], ledger: Ledger, change: Change) -> list[Block]:
+    """The blocks without answers that were counted before; the rest is remembered."""
+    if not blocks:
+        return []
+    ids = np.concatenate([block.ids for block in blocks])
+    times = [(int(block.times.min()), int(block.times.max())) for block in blocks]
+    start, end = min(first for first, _ in times), max(last for _, last in times)
+    _, first = np.unique(ids, return_index=True)
+    fresh = np.zeros(len(ids), np.bool_)
+    fresh[first] = True
+    for seen in ledger.seen(start, end):
+        fresh &= ~_among(seen, ids)
+    if fresh.any():
+        change.seen.append(Seen(start, end, np.sort(ids[fresh])))
+    change.unseen = end - KEPT
+    if fresh.all():
+        return list(blocks)
+    change.counters["records", "duplicate"] += int((~fresh).sum())
+    found: list[Block] = []
+    for block, here in zip(blocks, np.split(fresh, np.cumsum([len(block) for block in blocks])[:-1]), strict=True):
+        if here.any():
+            found.append(block if here.all() else Part(block, np.flatnonzero(here)))
+    return found
+
+
+def _among(seen: Ids, ids: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    places = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = seen[places] == ids
+    return found

@@ -51,7 +51,7 @@ def follow(log: Directory, cursor: Mapping[str, str], rows: int) -> Iterator[Chu
             yield filling.chunk()
             filling = _Filling(set())
         put(records, part, own)
-    yield filling.chunk()
+    yield filling.chunk(last=True)
 
 
 class _Filling:
@@ -75,11 +75,11 @@ class _Filling:
         self._entries[known[1]].append((header, record))
         self.rows += len(record.keys)
 
-    def chunk(self) -> Chunk:
+    def chunk(self, *, last: bool = False) -> Chunk:
         """All of it."""
         blocks: list[Block] = [Entries(records) for records in self._entries.values()]
         cursor = {part: str(behind) for part, behind in self._cursor.items()}
-        return Chunk(blocks, self._outcomes, cursor, self._forgotten, self.trouble)
+        return Chunk(blocks, self._outcomes, cursor, self._forgotten, self.trouble, last)
 
 
 def _records(path: Path, start: int, usecase: str) -> Iterator[Record]:

@@ -38,7 +38,7 @@ def numbered(log: Table, cursor: Mapping[str, str], rows: int) -> Iterator[Chunk
             done["outcomes"] = told[-1][0] if told else done["outcomes"]
             blocks = [Predictions(own, prediction) for own in by_model.values()]
             read = {part: str(number) for part, number in done.items() if number != int(cursor.get(part, 0))}
-            yield Chunk(list(blocks), [one for _, one in told], read, trouble=trouble)
+            yield Chunk(list(blocks), [one for _, one in told], read, trouble=trouble, last=not more, unique=True)
             trouble = []
 
 

@@ -13,7 +13,9 @@ from model.predictions.block import Block
 from model.predictions.outcome import Outcome
 from model.predictions.reading import Directory, Log
 
-ROWS = 20_000
+__all__ = ["Block", "Chunk", "read_on"]
+
+ROWS = 10_000
 """Answers in a chunk, about; a bulk request is not parted."""
 
 
@@ -24,6 +26,7 @@ class Chunk:
     Attributes:
         blocks: answers, about in order of time, by model. outcomes: as they were told; in files one may come twice.
         cursor: how far each part of the log was read, of the parts that were read; forgotten: parts that are no more.
+        last: whether this is all that was there. unique: whether the log holds no prediction twice.
         trouble: parts that cannot be read on now, in words; what stands before the damage was read.
     """
 
@@ -32,6 +35,8 @@ class Chunk:
     cursor: dict[str, str] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     trouble: list[str] = field(default_factory=list)
+    last: bool = False
+    unique: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))

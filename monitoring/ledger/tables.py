@@ -13,11 +13,12 @@ seen      hashes of the ids that were counted, a row per commit and time
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from features.store.base import StoreError
@@ -51,6 +52,8 @@ CREATE TABLE IF NOT EXISTS {schema}seen (
 );
 CREATE INDEX IF NOT EXISTS seen_ended ON {schema}seen (ended, began)
 """
+PASSES = 1_000
+"""Commits whose facts about passes are kept; other facts stay."""
 NAMES = ("state", "cursor", "opened", "closed", "facts", "counters", "notes", "seen")
 
 
@@ -173,11 +176,12 @@ class Tables:
         for opened in change.opened.values():
             put(run, "opened", ("model",), **_stored(asdict(opened)))
         for closed in change.closed:
-            verdict = json.dumps(dict(closed.verdict), allow_nan=False)
+            verdict = _json(closed.verdict)
             put(run, "closed", ("model", "number"), **_stored({**vars(closed), "verdict": verdict}))
         for index, fact in enumerate(change.facts):
-            body = json.dumps(dict(fact.body), allow_nan=False)
+            body = _json(fact.body)
             put(run, "facts", ("number", "place"), number=number, place=index, **{**vars(fact), "body": body})
+        run(f"DELETE FROM {self.schema}facts WHERE kind = 'pass' AND number < ?", [number - PASSES])
         for (name, label), more in change.counters.items():
             run(
                 f"INSERT INTO {self.schema}counters AS there (name, label, total) VALUES (?, ?, ?) "
@@ -208,6 +212,11 @@ class Tables:
 
 def _limited(sql: str, values: list[Any], last: int | None) -> tuple[str, list[Any]]:
     return (sql, values) if last is None else (f"{sql} LIMIT ?", [*values, last])
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """What is no number (NaN, infinite) becomes null."""
+    return msgspec.json.encode(values).decode()
 
 
 def _stored(values: dict[str, Any]) -> dict[str, Any]:

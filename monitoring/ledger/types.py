@@ -19,8 +19,9 @@ Ids = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Opened:
-    """The open window of a model. Times are microseconds: `start` and `end` those of the first and the last answer in
-    it by `answered_at`, 0 while there is none; `late` of its rows were answered before an earlier window had ended."""
+    """The open window of a model. Times are microseconds: `start` and `end` when the first and the last of its answers
+    were given, 0 while there is none; `late` of its rows, which are left out of that, were answered before an earlier
+    window had ended, or before its own had begun where windows go by time."""
 
     model: str
     rows: int
