@@ -24,7 +24,8 @@ SCALES = (1, 7, 28)
 RING = SCALES[-1]
 WEIGHTS = (2, 8)
 """A test of one degree of freedom gets half of an equal share of the budget, one of several an eighth: their p rests on
-an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve."""
+an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve. Outcomes
+are few tests of large cells, and share their budget equally."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> 
     scales = tuple(scale for scale, _ in pools)
     own, tests = _spreads(profile, pools), inputs.number_of_tests(profile) * len(SCALES)
     told, told_tests = _outcomes(profile, pools), concept.TESTS * len(SCALES)
-    rated = [*_adjusted(own, tests), *_adjusted(told, told_tests)]
+    rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, told_tests, (1, 1))]
     rated.sort(key=lambda one: (one.adjusted, one.p, -one.effect))
     findings = tuple(one for one in rated if one.adjusted <= budget)
     columns: dict[str, Effect] = {}
@@ -179,7 +180,7 @@ def _rate(found: list[Tested]) -> None:
         one.p = p
 
 
-def _adjusted(found: list[tuple[int, int, Tested]], tests: int) -> list[Finding]:
+def _adjusted(found: list[tuple[int, int, Tested]], tests: int, weights: tuple[int, int]) -> list[Finding]:
     return [
         Finding(
             column=one.column,
@@ -189,7 +190,7 @@ def _adjusted(found: list[tuple[int, int, Tested]], tests: int) -> list[Finding]
             rows=rows,
             effect=one.effect,
             p=one.p,
-            adjusted=min(one.p * tests * WEIGHTS[one.freedom > 1], 1.0),
+            adjusted=min(one.p * tests * weights[one.freedom > 1], 1.0),
             share=one.share,
             cell=one.cell,
             before=one.before,
