@@ -7,7 +7,7 @@ budget. Inputs and answers have one budget, outcomes another: they come at anoth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class Verdict:
     """What windows say.
 
     Attributes:
-        findings: what alarms, the most significant first. columns: every column and pair, by name.
+        findings: what alarms, the most significant first, one per column and test. columns: every column and pair, by name.
         notes: what the verdict does not know. rows, labelled: of the newest window.
         tests: how many p-values were looked at, of inputs and answers; scales: of which pools.
     """
@@ -128,7 +128,7 @@ def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> 
     told, told_tests = _outcomes(profile, pools), concept.TESTS * len(SCALES)
     rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, told_tests, (1, 1))]
     rated.sort(key=lambda one: (one.adjusted, one.p, -one.effect))
-    findings = tuple(one for one in rated if one.adjusted <= budget)
+    findings = _told(one for one in rated if one.adjusted <= budget)
     columns: dict[str, Effect] = {}
     for one in rated:
         if one.column not in columns:
@@ -137,6 +137,17 @@ def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> 
     newest = windows[-1]
     notes = _notes(profile, windows)
     return Verdict(bool(findings), findings, columns, notes, newest.rows, newest.labelled, tests, scales, budget)
+
+
+def _told(alarming: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding per column and test, that of the most telling scale; of pairs those that tell something new: where a
+    column alarms by itself, its pairs do too.
+    """
+    first: dict[tuple[str, str], Finding] = {}
+    for one in alarming:
+        first.setdefault((one.column, one.test), one)
+    alone = {one.column for one in first.values() if one.test != "pair"}
+    return tuple(one for one in first.values() if one.test != "pair" or alone.isdisjoint(one.column.split(" ~ ")))
 
 
 def _pools(windows: Sequence[Window]) -> list[tuple[int, Window]]:

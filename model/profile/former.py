@@ -12,8 +12,12 @@ from model.profile.counting import Counts, Layout
 ANSWERS = {"score": "score", "decision": "decision"}
 
 
-def read(said: dict[str, Any]) -> tuple[Layout, Counts, int]:
-    """Its columns, counts and rows: no pairs, no outcomes, no days."""
+def read(said: dict[str, Any], decisions: tuple[str, str] = ("false", "true")) -> tuple[Layout, Counts, int]:
+    """Its columns, counts and rows: no pairs, no outcomes, no days.
+
+    Args:
+        decisions: in words, which format 1 did not have: what is answered below and above the threshold.
+    """
     columns, counts = [], list[int]()
     for name, one in said.items():
         role: Any = ANSWERS.get(name, "input")
@@ -22,7 +26,7 @@ def read(said: dict[str, Any]) -> tuple[Layout, Counts, int]:
             counts += [*one["counts"].values(), one["unseen"], one["missing"]]
         elif role == "decision":  # a flag was counted as a number: its one edge is false
             bins = [*one["counts"], 0][:2] if one["edges"] != [1.0] else [0, sum(one["counts"])]
-            columns.append(Column(name, "category", role, levels=("false", "true")))
+            columns.append(Column(name, "category", role, levels=decisions))
             counts += [*bins, 0, one["missing"]]
         else:
             low, high = (one["low"], one["high"]) if one["low"] is not None else (-np.inf, np.inf)

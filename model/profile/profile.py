@@ -149,14 +149,18 @@ class Profile:
 
     @staticmethod
     def load(path: Path) -> Profile:
-        """The profile in a file, `profile.json` of an artefact.
+        """The profile in a file, `profile.json` of an artefact; of one of format 1 the decisions stand beside it.
 
         Raises:
             ProfileError: if it is none, or cannot be read.
         """
         try:
-            return Profile.from_json(json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
+            said = json.loads(path.read_bytes())
+            if "format" not in said:
+                rule = json.loads(path.with_name("decision.json").read_bytes())
+                return Profile(*former.read(said, (rule["negative"], rule["positive"])))
+            return Profile.from_json(said)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ProfileError(f"{path}: {error}") from None
 
 

@@ -1,0 +1,188 @@
+"""The profile of a reference: what it counts, how it is stored, and what it says no to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.contract import Contract, Key
+from model.profile import Profile, ProfileError
+from model.profile.counting import CHUNK
+from tests.model.conftest import Model
+
+HERE = Path(__file__).parent
+
+
+def frame(n: int, seed: int = 0) -> dict[str, Any]:
+    """Rows with every kind of column."""
+    random = np.random.default_rng(seed)
+    z = random.normal(size=n)
+    score = 1 / (1 + np.exp(-z))
+    return {
+        "x": z,
+        "y": 0.8 * z + 0.6 * random.normal(size=n),
+        "alone": random.exponential(size=n),
+        "place": random.choice(["north", "south", "west"], n, p=[0.6, 0.3, 0.1]).astype(object),
+        "flag": random.random(n) < 0.3,
+        "score": score,
+        "decision": np.where(score > 0.7, "act", "leave"),
+        "outcome": random.random(n) < score,
+        "day": np.arange(n) % 10,
+    }
+
+
+def test_names_and_dtypes_tell_what_columns_are() -> None:
+    profile = Profile.from_frame(frame(2_000))
+    kinds = {column.name: (column.kind, column.role) for column in profile.columns}
+    assert kinds == {
+        "x": ("number", "input"),
+        "y": ("number", "input"),
+        "alone": ("number", "input"),
+        "place": ("category", "input"),
+        "flag": ("category", "input"),
+        "score": ("number", "score"),
+        "decision": ("category", "decision"),
+    }
+    assert profile.layout.outcome == "outcome"
+    assert profile.season is not None
+    assert profile.season.blocks == 10
+
+
+def test_a_pandas_frame_and_arrays_have_the_same_profile() -> None:
+    arrays = frame(3_000)
+    table = pd.DataFrame(arrays)
+    table.index = pd.Index(range(5, 3_005))  # positions count, not labels
+    one, other = Profile.from_frame(arrays), Profile.from_frame(table)
+    assert one.to_json() == other.to_json()
+    table["place"] = table["place"].astype("category")
+    table["day"] = pd.Timestamp("2026-01-01", tz="Europe/Berlin") + pd.to_timedelta(table["day"], unit="D")
+    assert Profile.from_frame(table).counts.tolist() == one.counts.tolist()
+
+
+def test_every_row_is_counted_once_in_every_column_and_pair_also_over_chunks() -> None:
+    n = CHUNK + 77
+    arrays = frame(n)
+    profile = Profile.from_frame(arrays)
+    assert {name: int(cells.sum()) for name, cells in profile.view(profile.counts).items()} == dict.fromkeys(
+        ("x", "y", "alone", "place", "flag", "score", "decision"), n
+    )
+    assert [int(profile.layout.pair(profile.counts, place).sum()) for place in range(4)] == [n] * 4
+    happened = profile.layout.outcomes(profile.counts).sum(axis=1)
+    assert happened.tolist() == [n - int(arrays["outcome"].sum()), int(arrays["outcome"].sum())]
+    places = dict(zip(profile.columns[3].cells, profile.view(profile.counts)["place"].tolist(), strict=True))
+    assert places == {name: int((arrays["place"] == name).sum()) for name in ("north", "south", "west")} | {
+        "unseen": 0,
+        "missing": 0,
+    }
+
+
+def test_the_strongest_pair_is_watched_and_answers_are_in_none() -> None:
+    profile = Profile.from_frame(frame(5_000))
+    assert profile.pairs[0] == ("x", "y")
+    assert len(profile.pairs) == 4
+    assert not {"score", "decision"} & {name for pair in profile.pairs for name in pair}
+
+
+def test_a_profile_is_the_same_again_from_its_file(tmp_path: Path) -> None:
+    arrays = frame(2_000) | {"empty": np.full(2_000, np.nan)}
+    profile = Profile.from_frame(arrays, use={"x": 0.7, "y": 0.3})
+    (tmp_path / "profile.json").write_text(json.dumps(profile.to_json(), allow_nan=False))
+    again = Profile.load(tmp_path / "profile.json")
+    assert again.to_json() == profile.to_json()
+    assert (again.digest, again.rows, dict(again.use)) == (profile.digest, 2_000, {"x": 0.7, "y": 0.3})
+    assert again.layout == profile.layout
+
+
+def test_a_reference_of_served_rows_has_the_same_cells() -> None:
+    profile = Profile.from_frame(frame(2_000))
+    served, rows, _ = profile.layout.count(frame(500, seed=1))
+    other = profile.refer(served, rows)
+    assert other.digest == profile.digest
+    assert (other.counts == served).all()
+    assert (other.rows, other.season) == (500, None)
+
+
+class Customer(Contract):
+    """A contract as schema."""
+
+    customer: Key
+    spend: int
+    member: bool
+
+
+def test_a_contract_is_a_schema_and_its_key_is_not_watched() -> None:
+    arrays = {"customer": np.array(["a", "b"]), "spend": np.array([1, 2]), "member": np.array([True, False])}
+    profile = Profile.from_frame(arrays | {"score": np.array([0.1, 0.2])}, Customer)
+    assert [(column.name, column.kind) for column in profile.columns] == [
+        ("spend", "number"),
+        ("member", "category"),
+        ("score", "number"),
+    ]
+
+
+def test_a_schema_says_what_is_watched_and_as_what() -> None:
+    profile = Profile.from_frame(frame(500), {"place": ("north", "south", "east"), "x": "number", "y": "skip"})
+    assert [column.name for column in profile.columns] == ["place", "x"]
+    assert set(profile.columns[0].levels) == {"north", "south", "west", "east"}
+    assert profile.season is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"z": "number"}, "'z'"),
+        ({"x": "numeric"}, "'numeric'"),
+        ({"x": "score", "y": "score"}, "x and y"),
+        ({"x": "skip"}, "skips"),
+    ],
+)
+def test_a_schema_that_does_not_fit_is_told(schema: Any, said: str) -> None:
+    with pytest.raises(ProfileError, match=said):
+        Profile.from_frame(frame(100), schema)
+
+
+def test_a_frame_without_rows_or_of_unequal_columns_is_no_reference() -> None:
+    with pytest.raises(ProfileError, match="no rows"):
+        Profile.from_frame({"x": np.array([])}, {"x": "number"})
+    with pytest.raises(ProfileError, match="different lengths"):
+        Profile.from_frame({"x": np.zeros(3), "y": np.zeros(4)})
+
+
+@pytest.mark.parametrize("said", [{"format": 3}, {"format": 2}, {"format": 2, "rows": 1, "columns": [{"name": "x"}]}])
+def test_what_is_no_profile_of_this_release_is_told(said: dict[str, Any]) -> None:
+    with pytest.raises(ProfileError, match="profile"):
+        Profile.from_json(said)
+
+
+def test_the_profile_of_a_former_release_is_read() -> None:
+    said = json.loads((HERE.parent / "format1" / "profile.json").read_text())
+    profile = Profile.load(HERE.parent / "format1" / "profile.json")
+    assert {column.name for column in profile.columns} == set(said)
+    assert {int(cells.sum()) for cells in profile.view(profile.counts).values()} == {profile.rows}
+    assert profile.pairs == ()
+    decision = next(column for column in profile.columns if column.role == "decision")
+    assert dict(zip(decision.levels, profile.view(profile.counts)["decision"].tolist(), strict=False)) == {
+        "stay": said["decision"]["counts"][0],
+        "churn": said["decision"]["counts"][1],
+    }
+    assert Profile.from_json(profile.to_json()).to_json() == profile.to_json()
+
+
+def test_a_stored_profile_covers_every_input_the_score_and_the_decision(boosted: Model, linear: Model) -> None:
+    for model in (boosted, linear):
+        profile = Profile.load(model.directory / "profile.json")
+        rows = sum(model.manifest.dataset.rows.values())
+        assert {column.name for column in profile.columns} == {*model.manifest.inputs, "score", "decision"}
+        assert {int(cells.sum()) for cells in profile.view(profile.counts).values()} == {profile.rows}
+        if model is linear:
+            assert profile.rows == rows
+        told = profile.layout.outcomes(profile.counts)
+        assert told.sum() == model.manifest.dataset.rows["test"]
+        assert told[1].sum() == model.manifest.dataset.positives["test"]
+        assert set(profile.use) == set(model.manifest.inputs)
+        assert sum(profile.use.values()) == pytest.approx(1.0, abs=1e-4)

@@ -1,0 +1,143 @@
+"""The verdict: silent without drift, an alarm that names what moved with it, and a size that makes no trifle alarm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.drift.population import Frame, Population
+from benchmarks.drift.scenarios import GROSS, SMALL, Scenario, blinder, scaled
+from model.profile import Profile
+from monitoring import Verdict, Window, judge
+
+POPULATION = Population(3)
+RANDOM = np.random.default_rng(0)
+PROFILE = Profile.from_frame(POPULATION.reference(20_000, RANDOM))
+
+
+def drawn(n: int, seed: int, change: Callable[..., Frame] | None = None) -> Window:
+    random = np.random.default_rng(seed)
+    frame = POPULATION.draw(n, random)
+    return Window.from_frame(PROFILE, frame if change is None else change(frame, random, POPULATION))
+
+
+@pytest.mark.parametrize("scenario", GROSS, ids=lambda scenario: scenario.name)
+def test_a_gross_shift_alarms_in_its_first_window_and_is_named(scenario: Scenario) -> None:
+    verdicts = [judge(PROFILE, [drawn(scenario.rows, seed, scenario.change)]) for seed in range(5)]
+    assert sum(verdict.alarm for verdict in verdicts) >= 4
+    columns = {verdict.findings[0].column for verdict in verdicts if verdict.alarm}
+    touched = {
+        "mean of income": "income",
+        "2 % of income": "income",
+        "contract mix": "contract",
+        "decisions": "decision",
+    }
+    named = next((name for start, name in touched.items() if start in scenario.name), scenario.name.split()[-2])
+    if scenario.name == "covariance only":
+        assert columns == {"speed ~ load"}
+    else:
+        assert any(named in column for column in columns)
+
+
+@pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)
+def test_a_small_shift_alarms_in_time_after_quiet_windows(scenario: Scenario) -> None:
+    windows = [drawn(1_000, seed) for seed in range(20)]
+    assert not judge(PROFILE, windows).alarm
+    for seed in range(scenario.within * 2):
+        windows.append(drawn(1_000, 100 + seed, scenario.change))
+        if judge(PROFILE, windows).alarm:
+            return
+    pytest.fail(f"{scenario.name}: no alarm in {scenario.within * 2} windows")
+
+
+@pytest.mark.parametrize("rows", [200, 1_000, 5_000])
+def test_windows_without_drift_are_quiet(rows: int) -> None:
+    windows = [drawn(rows, 1_000 + seed) for seed in range(40)]
+    assert not [place for place in range(1, 41) if judge(PROFILE, windows[:place]).alarm]
+
+
+def test_a_trifle_does_not_alarm_however_many_rows_show_it() -> None:
+    profile = Profile.from_frame({"income": POPULATION.draw(400_000, np.random.default_rng(1))["income"]})
+    frame = POPULATION.draw(400_000, np.random.default_rng(2))
+    verdict = judge(profile, [Window.from_frame(profile, {"income": frame["income"] * 1.005})])
+    plain = judge(profile, [Window.from_frame(profile, {"income": frame["income"] * 1.1})])
+    assert (verdict.alarm, plain.alarm) == (False, True)
+
+
+def test_a_season_that_the_reference_shows_is_no_drift_and_without_days_it_is() -> None:
+    random = np.random.default_rng(4)
+    frame = POPULATION.reference(30_000, random, days=42, season=2.0)
+    seasoned = Profile.from_frame(frame)
+    blind = Profile.from_frame({name: values for name, values in frame.items() if name != "day"})
+    counts = {"seasoned": 0, "blind": 0}
+    for day in range(1_000, 1_014):
+        rows = POPULATION.draw(1_000, random, np.full(1_000, day), season=2.0)
+        counts["seasoned"] += judge(seasoned, [Window.from_frame(seasoned, rows)]).alarm
+        counts["blind"] += judge(blind, [Window.from_frame(blind, rows)]).alarm
+    assert counts["seasoned"] == 0
+    assert counts["blind"] > 5
+    assert any("season is not modelled" in note for note in judge(blind, [Window.empty(blind)]).notes)
+    assert not any("season" in note for note in judge(seasoned, [Window.empty(seasoned)]).notes)
+    broken = POPULATION.draw(1_000, random, np.full(1_000, 1_020), season=2.0)
+    broken["region"][:60] = "brand new"
+    assert judge(seasoned, [Window.from_frame(seasoned, broken)]).alarm
+
+
+def test_outcomes_that_the_score_no_longer_tells_alarm_on_their_own_track() -> None:
+    random = np.random.default_rng(6)
+    frame = POPULATION.draw(1_000, random)
+    right = Window.from_outcomes(PROFILE, frame["score"], frame["outcome"])
+    assert not judge(PROFILE, [right]).alarm
+    turned = blinder(0.2)(frame, random, POPULATION)
+    verdict = judge(PROFILE, [Window.from_outcomes(PROFILE, turned["score"], turned["outcome"])])
+    assert verdict.alarm
+    assert {finding.track for finding in verdict.findings} == {"outcomes"}
+    assert {finding.column for finding in verdict.findings} == {"outcome"}
+
+
+def test_too_few_outcomes_are_pooled_and_not_judged_alone() -> None:
+    frame = POPULATION.draw(60, np.random.default_rng(7))
+    wrong = Window.from_outcomes(PROFILE, frame["score"], np.ones(60))
+    assert not judge(PROFILE, [wrong]).findings
+    assert judge(PROFILE, [wrong] * 7).alarm
+
+
+def test_a_verdict_says_what_it_does_not_know() -> None:
+    bare = Profile.from_frame({"x": np.arange(1_000.0)})
+    notes = judge(bare, [Window.from_frame(bare, {"x": np.arange(1_000.0)})]).notes
+    assert [note.split(":")[0] for note in notes] == ["season is not modelled", "outcomes are not judged"]
+
+
+def test_a_verdict_is_the_same_again_from_plain_values() -> None:
+    windows = [drawn(1_000, 1), drawn(1_000, 2, scaled("income", 1.5))]
+    verdict = judge(PROFILE, windows)
+    assert verdict.alarm
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json(), allow_nan=False))) == verdict
+    first = verdict.findings[0]
+    assert first.adjusted <= verdict.budget
+    assert first.column == "income"
+    assert "income" in str(first)
+    assert verdict.columns["income"].effect > 0.2
+    assert first.adjusted == min(finding.adjusted for finding in verdict.findings)
+
+
+def test_only_the_ring_is_looked_at_and_an_empty_window_is_no_drift() -> None:
+    shifted = [drawn(1_000, seed, scaled("income", 3)) for seed in range(3)]
+    assert not judge(PROFILE, shifted + [drawn(1_000, 50 + seed) for seed in range(28)]).alarm
+    assert not judge(PROFILE, [Window.empty(PROFILE)]).alarm
+
+
+def test_levels_and_values_that_were_never_there_do_not_break_a_verdict() -> None:
+    columns: dict[str, Any] = {
+        "one": np.array(["a"] * 500, object),
+        "nothing": np.full(500, np.nan),
+        "same": np.ones(500),
+    }
+    profile = Profile.from_frame(columns)
+    frame = {"one": np.array([None] * 100, object), "nothing": np.zeros(100), "same": np.full(100, np.inf)}
+    findings = judge(profile, [Window.from_frame(profile, frame)]).findings
+    assert {(finding.column, finding.test) for finding in findings} >= {("one", "missing"), ("same", "range")}
