@@ -29,6 +29,7 @@ from serving.online import Found, Online
 from serving.parts import Batch, Part, Scored, Told
 from serving.privacy import Privacy
 from serving.recording import Recording
+from serving.refusals import Refusing
 from serving.rows import Rows, joined
 from serving.runner import ModelRunner
 from serving.schema import Schema
@@ -72,6 +73,7 @@ class Core:
             self._record = Recording(usecase, self.loaded, self.schema, settings, privacy)
         self.recorder = None if self._record is None else self._record.recorder
         self.feedback = Feedback(usecase, settings.max_rows, privacy.pseudonyms, self.recorder)
+        self.refusing = Refusing((self.schema.key, *self.schema.names), self.recorder)
         self.runner: ModelRunner[Rows, Part] = ModelRunner(
             self._run,
             size=len,
@@ -168,6 +170,8 @@ class Core:
             self._counted[True].inc(yes)
             self._counted[False].inc(len(own) - yes)
         metrics.stage["record"](time.perf_counter() - started)
+        if rows.errors:
+            self.refusing.rows(rows.errors)
         return Scored(parts, sorted([*rows.errors, *failed], key=itemgetter("row")) if failed else rows.errors)
 
     def compute(self, rows: Rows, now: int) -> tuple[Found, Scores]:
@@ -196,6 +200,7 @@ class Core:
         await self.explainer.close(max(0.0, until - time.monotonic()))
         self.online.close()
         if self.recorder is not None:
+            self.refusing.flush()
             await asyncio.get_running_loop().run_in_executor(None, self.recorder.close)
 
     def _loaded(self) -> Loaded:

@@ -108,6 +108,8 @@ class Front:
         if problem is not None:
             outcome, status = problem.outcome(), problem.status
             answer = _refusal(problem, call, route, path)
+            if (core := self.core()) is not None:
+                core.refusing.request(call.route, problem)
         try:
             await send({"type": "http.response.start", "status": status, "headers": self._headers(answer, call)})
             await send({"type": "http.response.body", "body": answer.body})

@@ -99,6 +99,13 @@ OUTCOMES_TOLD = Counter(
     ["kind"],
 )
 
+REFUSED = Counter(
+    "holdfast_refused",
+    "Rows refused for what they say, by field of the contract (`field NAME`, `field other`), and whole requests by the "
+    "kind of problem.",
+    ["reason"],
+)
+
 stage = {name: STAGE.labels(name).observe for name in STAGES}
 """Observers of each stage, in seconds."""
 outcomes = {kind: OUTCOMES_TOLD.labels(kind).inc for kind in ("accepted", "refused", "unrecorded")}

@@ -115,6 +115,7 @@ class Process:
             await asyncio.sleep(TICK)
             self.keys.look()
             self.certificate.look()
+            self.core.refusing.tick()
             if self.core.recorder is not None:
                 self.core.recorder.tick()
 

@@ -20,7 +20,8 @@ from features.store.base import address
 from model.predictions import Entry, Header
 from model.predictions.outcome import Outcomes
 from model.predictions.reading import place
-from model.predictions.segment import OPEN, SEALED, frame, name
+from model.predictions.refusal import Refusals
+from model.predictions.segment import OPEN, SEALED, Record, frame, name
 from serving.shipping import Shipping
 
 log = logging.getLogger("holdfast.serving")
@@ -126,6 +127,14 @@ class Recorder:
             self._flush = self._sealer.submit(_flushed, file, self.directory)
         return self._flush
 
+    def note(self, told: Refusals) -> bool:
+        """Write what was refused, if the log takes it now. Not to be called after `close`, nor where no log is kept."""
+        try:
+            self._put(told, told.time)
+        except Unkept:
+            return False
+        return True
+
     def tick(self) -> None:
         """Seal a segment that is old enough: to be called about twice a second, also when nothing is asked."""
         if self._file is not None:
@@ -145,7 +154,7 @@ class Recorder:
                 os.close(self._lock)
                 self._lock = None
 
-    def _put(self, record: Entry | Outcomes, moment: int) -> None:
+    def _put(self, record: Record, moment: int) -> None:
         """Write a record; `moment` is its time, microseconds.
 
         Raises:

@@ -178,6 +178,7 @@ class Rpc:
             code = "OK"
         except RequestError as error:
             outcome, code = error.outcome(), error.code
+            self.core.refusing.request(route, error)
             await _refuse(context, call, error)
             raise  # not reached: refusing aborts
         except asyncio.CancelledError:  # by the client, or because its deadline has passed

@@ -25,10 +25,11 @@ from pathlib import Path
 import psycopg
 
 from features.store.base import StoreError, Unreachable
-from model.predictions import Entry, Header
+from model.predictions import Header
 from model.predictions.outcome import Outcomes
 from model.predictions.postgres import Table
-from model.predictions.segment import SEALED, content, records, segments
+from model.predictions.refusal import Refusals
+from model.predictions.segment import SEALED, Record, content, records, segments
 from serving.shipping import GRACE
 
 ORPHANS = 5.0
@@ -110,7 +111,7 @@ class Shipper:
     def _ship(self, path: Path, connection: psycopg.Connection) -> None:
         size, data, damage = path.stat().st_size, content(path), ""
 
-        def whole() -> Iterator[tuple[Header, Entry | Outcomes]]:
+        def whole() -> Iterator[tuple[Header, Record]]:
             """What can be read of it."""
             nonlocal damage
             try:
@@ -127,7 +128,8 @@ class Shipper:
                 try:
                     rows += self.table.insert(connection, [(header, record)])
                 except VALUES:
-                    lost += len(record.items if isinstance(record, Outcomes) else record.keys)
+                    if not isinstance(record, Refusals):
+                        lost += len(record.items if isinstance(record, Outcomes) else record.keys)
         if not damage:
             path.unlink()
             _tell("shipped", path.name, size, rows)

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from features.store.base import StoreError
+from model.predictions import segment
 from model.predictions.block import Block, Entries, alike
 from model.predictions.entry import Entry, Header
 from model.predictions.outcome import Outcome, Outcomes
 from model.predictions.reading import Directory
+from model.predictions.refusal import Refusals
 from model.predictions.segment import OPEN, SEALED, began, segments, taken
 from model.predictions.tail import Chunk
 
 _HEAD, _PIECE = 1 << 16, 1 << 20
 """Bytes that are read of a segment at once, for its header and then; more where a record is larger."""
-Record = tuple[int, Header, Entry | Outcomes]
+Record = tuple[int, Header, segment.Record]
 """With the offset behind it."""
 
 
@@ -61,13 +63,17 @@ class _Filling:
         self.rows, self.trouble, self._forgotten = 0, list[str](), forgotten
         self._entries = defaultdict[tuple[Any, ...], list[tuple[Header, Entry]]](list)
         self._alike = dict[int, tuple[Header, tuple[Any, ...]]]()
-        self._outcomes, self._cursor = list[Outcome](), dict[str, int]()
+        self._outcomes, self._refusals = list[Outcome](), list[Refusals]()
+        self._cursor = dict[str, int]()
 
-    def add(self, part: str, behind: int, header: Header, record: Entry | Outcomes) -> None:
+    def add(self, part: str, behind: int, header: Header, record: segment.Record) -> None:
         """A record more."""
         self._cursor[part] = behind
         if isinstance(record, Outcomes):
             self._outcomes += record.items
+            return
+        if isinstance(record, Refusals):
+            self._refusals.append(record)
             return
         known = self._alike.get(id(header))
         if known is None:
@@ -79,7 +85,7 @@ class _Filling:
         """All of it."""
         blocks: list[Block] = [Entries(records) for records in self._entries.values()]
         cursor = {part: str(behind) for part, behind in self._cursor.items()}
-        return Chunk(blocks, self._outcomes, cursor, self._forgotten, self.trouble, last)
+        return Chunk(blocks, self._outcomes, cursor, self._forgotten, self.trouble, last, refusals=self._refusals)
 
 
 def _records(path: Path, start: int, usecase: str) -> Iterator[Record]:
@@ -124,8 +130,8 @@ def _opened(path: Path) -> BinaryIO:
         return path.with_suffix(SEALED).open("rb")
 
 
-def _time(record: Entry | Outcomes) -> int:
-    return record.time if isinstance(record, Entry) else record.items[0].received_at
+def _time(record: segment.Record) -> int:
+    return record.items[0].received_at if isinstance(record, Outcomes) else record.time
 
 
 def _size(path: Path) -> int:

@@ -15,9 +15,11 @@ import psycopg
 
 from features.clock import micros, rfc3339
 from model.database import Database
-from model.predictions import postgres_outcomes
-from model.predictions.entry import Entry, Header, Prediction, exact, expand, inexact
+from model.predictions import postgres_outcomes, postgres_refusals
+from model.predictions.entry import Header, Prediction, exact, expand, inexact
 from model.predictions.outcome import Outcome, Outcomes, Settled
+from model.predictions.refusal import Refusals
+from model.predictions.segment import Record
 from settings import redacted
 
 _TEXT = 'text COLLATE "C"'
@@ -106,6 +108,7 @@ class Table:
                 "WHERE request_id <> prediction_id"
             )
             postgres_outcomes.make(connection, self.schema)
+            postgres_refusals.make(connection, self.schema)
 
     def writer(self) -> psycopg.Connection:
         """A connection for `insert`; the tables are made if that of predictions is missing and may be made."""
@@ -121,19 +124,22 @@ class Table:
                 raise
             return connection
 
-    def insert(self, connection: psycopg.Connection, records: Iterable[tuple[Header, Entry | Outcomes]]) -> int:
+    def insert(self, connection: psycopg.Connection, records: Iterable[tuple[Header, Record]]) -> int:
         """Add the predictions and the outcomes of these records in one transaction; those that are there already are
         left alone. How many predictions they are, with those.
 
         Raises:
             psycopg.DataError, OverflowError, ValueError: for a record that the table cannot hold.
         """
-        rows, told = 0, list[Outcome]()
+        rows, told, refused = 0, list[Outcome](), list[Refusals]()
         with self._database.telling(), connection.transaction():
             with connection.cursor() as cursor, cursor.copy(f"COPY pg_temp.incoming ({_LISTED}) FROM STDIN") as copy:
                 for header, record in records:
                     if isinstance(record, Outcomes):
                         told += record.items
+                        continue
+                    if isinstance(record, Refusals):
+                        refused.append(record)
                         continue
                     for one in expand(header, record):
                         copy.write_row(_row(one))
@@ -145,6 +151,8 @@ class Table:
                 if connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.outcomes"]).fetchone() == (None,):
                     self.make(connection)  # the log is from before there were outcomes
                 postgres_outcomes.insert(connection, self.schema, told)
+            if refused:
+                postgres_refusals.insert(connection, self.schema, refused)
         return rows
 
     def tell(self, told: Sequence[Outcome]) -> int:
@@ -224,7 +232,9 @@ class Table:
 
     @property
     def _database(self) -> Database:
-        return Database(self.url, self.where, "SELECT and INSERT on predictions and outcomes, and UPDATE on outcomes")
+        return Database(
+            self.url, self.where, "SELECT and INSERT on predictions, outcomes and refusals, and UPDATE on outcomes"
+        )
 
 
 def _number(connection: psycopg.Connection, schema: str, table: str) -> None:

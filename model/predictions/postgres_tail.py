@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import set_json_loads
 
-from model.predictions import postgres_outcomes
+from model.predictions import postgres_outcomes, postgres_refusals
 from model.predictions.block import Predictions
 from model.predictions.postgres import COLUMNS, Table, prediction, times
 from model.predictions.tail import Chunk
@@ -21,8 +21,9 @@ _PAUSE = 0.01
 
 
 def numbered(log: Table, cursor: Mapping[str, str], rows: int) -> Iterator[Chunk]:
-    """What is in the tables behind a cursor: the last numbers of `predictions` and of `outcomes` that were read."""
-    done = {part: int(cursor.get(part, 0)) for part in ("predictions", "outcomes")}
+    """What is in the tables behind a cursor: the last numbers of `predictions`, `outcomes` and `refusals` that were
+    read."""
+    done = {part: int(cursor.get(part, 0)) for part in ("predictions", "outcomes", "refusals")}
     with log.connected() as connection:
         set_json_loads(msgspec.json.decode, connection)
         limit, trouble = _limit(connection, log)
@@ -30,15 +31,25 @@ def numbered(log: Table, cursor: Mapping[str, str], rows: int) -> Iterator[Chunk
         while more:
             found = _predictions(connection, log, done["predictions"], limit, rows)
             told = postgres_outcomes.behind(connection, log.schema, done["outcomes"], rows)
-            more = len(found) == rows or len(told) == rows
+            refused = postgres_refusals.behind(connection, log.schema, done["refusals"], rows)
+            more = rows in (len(found), len(told), len(refused))
             by_model: dict[str, list[Mapping[str, Any]]] = {}
             for number, row in found:
                 by_model.setdefault(row["model"], []).append(row)
                 done["predictions"] = number
             done["outcomes"] = told[-1][0] if told else done["outcomes"]
+            done["refusals"] = refused[-1][0] if refused else done["refusals"]
             blocks = [Predictions(own, prediction) for own in by_model.values()]
             read = {part: str(number) for part, number in done.items() if number != int(cursor.get(part, 0))}
-            yield Chunk(list(blocks), [one for _, one in told], read, trouble=trouble, last=not more, unique=True)
+            yield Chunk(
+                list(blocks),
+                [one for _, one in told],
+                read,
+                trouble=trouble,
+                last=not more,
+                unique=True,
+                refusals=[one for _, one in refused],
+            )
             trouble = []
 
 

@@ -1,10 +1,11 @@
-"""Segments: append-only files of framed records, the first a Header, the others entries and outcomes.
+"""Segments: append-only files of framed records, the first a Header, the others entries, outcomes and refusals.
 
 A frame is 16 bytes and a payload: magic, the payload's length, its crc32, the crc32 of these 12 bytes; little-endian.
-The magic says what the payload is: HFP1 a header or an entry, HFO1 the outcomes of a request. To change what a payload
-holds: append fields with defaults to its struct, or raise Header.version and keep the old reader. For another kind of
-record, give it a magic of its own, as HFO1 came to be: segments from before are read as ever, and a reader from before
-takes the first such record for damage, keeps the file, and ships what stands before it.
+The magic says what the payload is: HFP1 a header or an entry, HFO1 the outcomes of a request, HFR1 what was refused in
+some seconds. To change what a payload holds: append fields with defaults to its struct, or raise Header.version and
+keep the old reader. For another kind of record, give it a magic of its own, as HFO1 and HFR1 came to be: segments from
+before are read as ever, and a reader from before takes the first such record for damage, keeps the file, and ships what
+stands before it.
 
 TIME-POD-PID-N.open   a process appends to it, or died while it did; TIME is that of its first entry, in microseconds
 TIME-POD-PID-N.seg    sealed: on the disk, never written again
@@ -23,28 +24,32 @@ import msgspec
 from features.store.base import StoreError
 from model.predictions.entry import Entry, Header
 from model.predictions.outcome import Outcomes
+from model.predictions.refusal import Refusals
 
-ENTRY, OUTCOMES = b"HFP1", b"HFO1"
+Record = Entry | Outcomes | Refusals
+ENTRY, OUTCOMES, REFUSALS = b"HFP1", b"HFO1", b"HFR1"
 OPEN, SEALED = ".open", ".seg"
 _FRAME = struct.Struct("<4sII")
 _CHECK = struct.Struct("<I")
 _SIZE = _FRAME.size + _CHECK.size
 _encode = msgspec.msgpack.Encoder().encode
 _header = msgspec.msgpack.Decoder(Header).decode
-_DECODE: dict[bytes, Callable[[memoryview], Entry | Outcomes]] = {
+_DECODE: dict[bytes, Callable[[memoryview], Record]] = {
     ENTRY: msgspec.msgpack.Decoder(Entry).decode,
     OUTCOMES: msgspec.msgpack.Decoder(Outcomes).decode,
+    REFUSALS: msgspec.msgpack.Decoder(Refusals).decode,
 }
 
 
-def frame(record: Header | Entry | Outcomes) -> tuple[bytes, bytes]:
+def frame(record: Header | Record) -> tuple[bytes, bytes]:
     """A record as it is written: its frame's head, and its payload.
 
     Raises:
         UnicodeEncodeError, OverflowError: for text or numbers that no reader could take.
     """
     payload = _encode(record)
-    head = _FRAME.pack(OUTCOMES if isinstance(record, Outcomes) else ENTRY, len(payload), zlib.crc32(payload))
+    magic = OUTCOMES if isinstance(record, Outcomes) else REFUSALS if isinstance(record, Refusals) else ENTRY
+    head = _FRAME.pack(magic, len(payload), zlib.crc32(payload))
     return head + _CHECK.pack(zlib.crc32(head)), payload
 
 
@@ -86,9 +91,7 @@ def outcomes(path: Path, data: bytes | None = None) -> Iterator[tuple[Header, Ou
             yield header, record
 
 
-def records(
-    path: Path, data: bytes | None = None, *, only: bytes | None = None
-) -> Iterator[tuple[Header, Entry | Outcomes]]:
+def records(path: Path, data: bytes | None = None, *, only: bytes | None = None) -> Iterator[tuple[Header, Record]]:
     """The records of a segment, each with its header, in the order they were written.
 
     A last record that is cut off was never acknowledged, and is left out: its process died while it wrote.
@@ -110,9 +113,7 @@ def records(
             raise _damaged(path, offset, f"a record of another form ({error})") from None
 
 
-def taken(
-    path: Path, data: bytes, base: int, header: Header | None
-) -> Iterator[tuple[int, Header, Entry | Outcomes | None]]:
+def taken(path: Path, data: bytes, base: int, header: Header | None) -> Iterator[tuple[int, Header, Record | None]]:
     """The records in a piece of a segment, each with the offset behind it and its header; a last one that is not whole
     is left out.
 

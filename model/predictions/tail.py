@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from model.predictions.block import Block
 from model.predictions.outcome import Outcome
 from model.predictions.reading import Directory, Log
+from model.predictions.refusal import Refusals
 
 __all__ = ["Block", "Chunk", "read_on"]
 
@@ -28,6 +29,7 @@ class Chunk:
         cursor: how far each part of the log was read, of the parts that were read; forgotten: parts that are no more.
         last: whether this is all that was there. unique: whether the log holds no prediction twice.
         trouble: parts that cannot be read on now, in words; what stands before the damage was read.
+        refusals: what requests were refused for.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -37,6 +39,7 @@ class Chunk:
     trouble: list[str] = field(default_factory=list)
     last: bool = False
     unique: bool = False
+    refusals: list[Refusals] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
