@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features import clock
 from features.clock import SECOND
 from features.store.base import StoreError
 from monitoring.ledger import Closed, Ledger
@@ -33,16 +34,9 @@ FACTS = 64
 
 @dataclass
 class Passes:
-    """Of the passes that this process made.
-
-    Attributes:
-        failures: that did not end well. seconds: that the last one took. ended: when the last good one did, seconds
-            since the epoch; None before there is one.
-    """
+    """Of the passes that this process made: `failures` did not end well."""
 
     failures: int = 0
-    seconds: float | None = None
-    ended: float | None = None
 
 
 class Monitor(Collector):
@@ -50,6 +44,10 @@ class Monitor(Collector):
 
     def __init__(self, usecase: str, ledger: Ledger, passes: Passes) -> None:
         self.usecase, self.ledger, self.passes = usecase, ledger, passes
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: to be registered reads no ledger."""
+        yield from ()
 
     def collect(self) -> Iterator[Metric]:
         """All of them, as they are now."""
@@ -68,16 +66,13 @@ def exposition(collector: Collector) -> bytes:
 
 
 def _passes(passes: Passes) -> Iterator[Metric]:
-    yield CounterMetricFamily("holdfast_monitor_pass_failures", "Passes that did not end well.", passes.failures)
-    if passes.seconds is not None:
-        yield GaugeMetricFamily("holdfast_monitor_pass_seconds", "What the last pass took.", passes.seconds)
-    if passes.ended is not None:
-        about = "When the last pass ended that ended well."
-        yield GaugeMetricFamily("holdfast_monitor_last_pass_timestamp_seconds", about, passes.ended)
+    about = "Passes of this process that did not end well."
+    yield CounterMetricFamily("holdfast_monitor_pass_failures", about, passes.failures)
 
 
 def _ledger(usecase: str, ledger: Ledger) -> Iterator[Metric]:
     yield from _counters(ledger.counters())
+    yield from _last(ledger)
     asked = GaugeMetricFamily("holdfast_monitor_retrain_asked", "1 while a new model is asked for.", labels=["usecase"])
     asked.add_metric([usecase], _asked(ledger))
     yield asked
@@ -100,6 +95,17 @@ def _ledger(usecase: str, ledger: Ledger) -> Iterator[Metric]:
             for name, found in skew["features"].items():
                 families["skew"].add_metric([one.model, name], found["ratio"])
     yield from families.values()
+
+
+def _last(ledger: Ledger) -> Iterator[Metric]:
+    for said in ledger.facts("pass", last=1):
+        about = "When the last pass ended, whoever made it."
+        yield GaugeMetricFamily("holdfast_monitor_last_pass_timestamp_seconds", about, said["at"] / SECOND)
+        yield GaugeMetricFamily("holdfast_monitor_pass_seconds", "What the last pass took.", said["seconds"])
+        if said["newest"] is not None:
+            behind = max(clock.now() - said["newest"], 0) / SECOND
+            about = "Age of the newest answer that was read."
+            yield GaugeMetricFamily("holdfast_monitor_log_behind_seconds", about, behind)
 
 
 def _counters(counters: Mapping[tuple[str, str], int]) -> Iterator[Metric]:

@@ -6,12 +6,13 @@ charts    the geometry of its drawings: histograms then and now, curves over win
 strip     windows over time, and the verdicts on them
 columns   which columns moved, by how much, and how much the model makes of them
 model     a model version: all of it; window: one window, every column; overview: every model, and what to do next
+verdicts  the same for programs; trouble: what is answered where there is nothing to show
 rendering templates, the style, and the headers that go with every answer
 
 No script and nothing from elsewhere: a page is HTML with drawings in it, and one style sheet.
 """
 
-from monitoring.page.rendering import HEADERS, STYLE
+from monitoring.page.rendering import HEADERS, ICON, STYLE
 from monitoring.page.watched import Watched
 
-__all__ = ["HEADERS", "STYLE", "Watched"]
+__all__ = ["HEADERS", "ICON", "STYLE", "Watched"]

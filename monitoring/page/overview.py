@@ -44,8 +44,11 @@ class Card:
     newest: int
 
 
-def page(watched: Watched) -> str:
+def page(watched: Watched, trouble: str = "") -> str:
     """HTML.
+
+    Args:
+        trouble: why the last pass failed; "" if it did not.
 
     Raises:
         StoreError: if the ledger cannot be read.
@@ -63,6 +66,7 @@ def page(watched: Watched) -> str:
         quality=watched.ledger.facts("quality", last=1),
         pass_=next(iter(watched.ledger.facts("pass", last=1)), None),
         retrain=_asked(watched),
+        trouble=trouble,
         commits=watched.ledger.number(),
     )
 

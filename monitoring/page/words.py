@@ -85,7 +85,7 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 def windows(scale: int) -> str:
     """How many were pooled."""
-    return "the newest window" if scale == 1 else f"the last {scale} windows"
+    return "one window" if scale == 1 else f"{scale} windows"
 
 
 def bins(reference: Profile, counts: Counts, name: str) -> tuple[Counts, Counts] | None:

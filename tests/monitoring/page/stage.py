@@ -96,6 +96,8 @@ def staged(home: Path, windows: int = 24, drift: int = 18) -> Watched:
     }
     skew = {"model": TAG, "since": BEGAN, "how": "equal in every bit", "checked": 900, "answers": 0}
     facts.append(Fact("skew", TAG, end, {**skew, "features": features, "not_compared": {"they are degraded": 3}}))
+    newest = {"began": end, "seconds": 0.4, "newest": end, "unknown": {}, "trouble": []}
+    facts.append(Fact("pass", None, end + HOUR, newest))
     change.facts = facts
     change.opened[TAG] = Opened(TAG, 412, 0, 3, end, end + HOUR, Window.empty(own).to_bytes())
     change.opened[FORMER] = Opened(FORMER, 7, 0, 0, BEGAN - DAY, BEGAN, Window.empty(own).to_bytes())

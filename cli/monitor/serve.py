@@ -1,0 +1,91 @@
+"""`holdfast monitor serve`: passes on a timer, and what they found as a web page, as metrics and as JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from cli.console import Out
+from cli.workspace import Workspace
+from model.profile import Profile
+
+UseCase = Annotated[str | None, typer.Argument(help="Default: HOLDFAST_USECASE.", show_default=False)]
+GRACE = 1
+"""Seconds that answers under way have when the server is stopped."""
+
+
+def profiles() -> Callable[[str], Profile | None]:
+    """The profile of a model's artefact, by its tag; None where the model is not in the store here, or has none."""
+    from model import store
+    from model.artefact import ArtefactError
+    from model.profile import ProfileError
+    from monitoring.passing import PROFILE
+
+    found: dict[str, Profile] = {}
+
+    def profile(tag: str) -> Profile | None:
+        if tag not in found:
+            try:
+                found[tag] = Profile.load(store.path(tag) / PROFILE)
+            except (store.ModelNotFound, ArtefactError, ProfileError):
+                return None
+        return found[tag]
+
+    return profile
+
+
+def serve(
+    usecase: UseCase = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page, /metrics and /v1/verdicts.")] = 3003,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: every one.")] = "127.0.0.1",
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between the end of a pass and the next one.")] = 60,
+) -> None:
+    """Watch for as long as it runs: a pass every minute; the page, metrics for Prometheus and verdicts over HTTP."""
+    import uvicorn
+
+    from cli.monitor.timer import Timer
+    from cli.monitor.web import application
+    from cli.predictions import log_of
+    from monitoring import passing
+    from monitoring.ledger import open_ledger
+    from monitoring.maturing import Maturing
+    from monitoring.page import Watched
+    from serving import logs
+    from serving.keys import Keys
+
+    out, workspace = Out(as_json=False), Workspace.open(usecase)
+    settings, name = workspace.settings, workspace.usecase.name
+    ledger = open_ledger(settings.monitor_url, workspace.home, name)
+    logs.configure(settings)
+    watchers = [Maturing(settings.now)]
+    timer = Timer(lambda: passing.run(workspace.usecase, ledger, log_of(workspace), watchers), every)
+    watched = Watched(workspace.usecase, ledger, profiles(), workspace.home / "monitor" / "reports", every)
+    app = application(watched, timer, Keys(settings))
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=100,
+    )
+    out.proved("monitor", f"{name}: http://{host}:{port}/ and /metrics; a pass every {every:g} s")
+    timer.start()
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):  # it stops at a signal, and then raises it again
+        server.run()
+    if not server.started:
+        raise typer.Exit(1)
+    if timer.stop():  # mid-pass: its transaction never was; libraries with threads of their own are not waited for
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
