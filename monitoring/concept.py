@@ -46,7 +46,6 @@ def tested(profile: Profile, outcomes: NDArray[np.int64]) -> Iterator[Tested]:
     said: dict[str, Any] = {
         "column": "outcome",
         "track": "outcomes",
-        "cell": "happened",
         "before": expected,
         "after": now_,
     }

@@ -34,7 +34,8 @@ class Tested:
 
     Attributes:
         column: for a pair `a ~ b`. effect: Cohen's w for spreads, a difference of shares for rates.
-        share: of rows that would have to be other ones. cell, before, after: where it shows most, as shares of rows.
+        share: of rows that would have to be other ones. cell: of the column, where it shows most; before, after: the
+            share of rows there.
     """
 
     column: str
@@ -42,7 +43,7 @@ class Tested:
     test: str
     effect: float = 0.0
     share: float = 0.0
-    cell: str = ""
+    cell: int = -1
     before: float = 0.0
     after: float = 0.0
     statistic: float = 0.0
@@ -104,7 +105,7 @@ def _rates(column: Column, now: Counts, then: Counts, inflation: Inflation) -> I
         else:
             p = tails.excess(r * more, size * more, x, n, RATE) if test == "missing" else 1.0
         yield Tested(
-            column.name, "quality", test, abs(after - before), abs(after - before), test, before, after, p=p, exact=True
+            column.name, "quality", test, abs(after - before), abs(after - before), -1, before, after, p=p, exact=True
         )
 
 
@@ -113,21 +114,14 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
     if not n or not size or len(then) < 2:
         return
     n_eff = n * size / (n + size)
-    shape = _shape(column.name, track, "shape", now, then, ordered=column.kind == "number", cells=column.cells)
+    shape = _shape(column.name, track, "shape", now, then, ordered=column.kind == "number")
     if shape is None:
         return
     yield _floored(shape, n_eff, inflation(f"shape {column.name}", n_eff))
     if len(then) == 2:
         return
     if column.kind == "category":
-        for level, c, r in zip(column.levels, now.tolist(), then.tolist(), strict=True):
-            moved = c / n - r / size
-            if (c + r) * min(n, size) / (n + size) < LEAST or not moved:
-                continue
-            statistic = tails.two_sample(np.array([c, n - c]), np.array([r, size - r]), n, size)
-            effect = float(np.sqrt(statistic / n_eff))
-            one = Tested(column.name, track, "mix", effect, abs(moved), level, r / size, c / n, statistic)
-            yield _floored(one, n_eff, inflation(f"shape {column.name}", n_eff))
+        yield from _mix(column, track, now, then, inflation)
     else:
         apart = now / n - then / size
         for test, direction in zip(("location", "spread"), midranks(now + then), strict=True):
@@ -146,15 +140,26 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
             yield _floored(one, n_eff, inflation(f"{test} {column.name}", n_eff))
 
 
+def _mix(column: Column, track: Track, now: Counts, then: Counts, inflation: Inflation) -> Iterator[Tested]:
+    """Each level that has enough rows, against all others."""
+    n, size = float(now.sum()), float(then.sum())
+    n_eff = n * size / (n + size)
+    most = n + size - LEAST * (n + size) / min(n, size)
+    for place in np.flatnonzero((now + then >= n + size - most) & (now + then <= most)).tolist():
+        before, after = float(then[place] / size), float(now[place] / n)
+        statistic = tails.two_rates(float(now[place]), n, float(then[place]), size)
+        effect = float(np.sqrt(statistic / n_eff))
+        one = Tested(column.name, track, "mix", effect, abs(after - before), place, before, after, statistic)
+        yield _floored(one, n_eff, inflation(f"shape {column.name}", n_eff))
+
+
 def _floored(one: Tested, n_eff: float, inflated: float) -> Tested:
     one.statistic /= inflated
     one.floor = n_eff * EFFECT**2 / inflated
     return one
 
 
-def _shape(
-    name: str, track: Track, test: str, now: Counts, then: Counts, *, ordered: bool, cells: list[str] | None = None
-) -> Tested | None:
+def _shape(name: str, track: Track, test: str, now: Counts, then: Counts, *, ordered: bool) -> Tested | None:
     """The test of all cells; None where rows are too few for two of them."""
     n, size = float(now.sum()), float(then.sum())
     expected = (now + then) * (min(n, size) / (n + size))
@@ -168,14 +173,13 @@ def _shape(
     most = int(np.abs(apart).argmax())
     effect = np.sqrt(max(statistic - (len(c) - 1), 0.0) / n_eff)
     share = float(np.abs(c / n - r / size).sum() / 2)
-    cell = cells[most] if cells else ""
     return Tested(
         name,
         track,
         test,
         float(effect),
         share,
-        cell,
+        most,
         float(then[most] / size),
         float(now[most] / n),
         statistic,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
@@ -25,6 +27,18 @@ def two_sample(c: Floats, r: Floats, n: float, size: float) -> float:
     statistic = float(2 * (special.xlogy(c, c / (n * both)) + special.xlogy(r, r / (size * both))).sum())
     rows, cells = total / n + total / size - 1, float((1 / both).sum()) - 1
     return max(statistic, 0.0) / (1 + rows * cells / (6 * total * (len(c) - 1)))
+
+
+def two_rates(x: float, n: float, r: float, size: float) -> float:
+    """The same of two cells: x of n rows, and r of `size` rows; in plain numbers, for there are many such tests."""
+    total, both = n + size, x + r
+    rest = total - both
+    statistic = 0.0
+    for count, rows, cell in ((x, n, both), (r, size, both), (n - x, n, rest), (size - r, size, rest)):
+        if count:
+            statistic += count * math.log(count * total / (rows * cell))
+    cells = total / both + total / rest - 1
+    return max(2 * statistic, 0.0) / (1 + (total / n + total / size - 1) * cells / (6 * total))
 
 
 def noncentral(statistic: Floats, freedom: Floats, floor: Floats) -> Floats:

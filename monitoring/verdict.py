@@ -26,6 +26,8 @@ WEIGHTS = (2, 8)
 """A test of one degree of freedom gets half of an equal share of the budget, one of several an eighth: their p rests on
 an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve. Outcomes
 are few tests of large cells, and share their budget equally."""
+Rated = tuple[float, int, int, Tested]
+"""The adjusted p of a test, the scale of its pool, the rows in it, and the test."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Finding:
         effect: Cohen's w; a difference of shares for missing, unseen, range and level; of log-odds' slope for slope.
         p: of this test alone. adjusted: times all tests of the verdict and the weight of this one, at most 1.
         share: of the rows that would have to be other ones to be as before.
-        cell, before, after: where it shows most: the share of rows there in the reference, and now.
+        cell, before, after: where in the column it shows most, and the share of rows there in the reference, and now;
+            without a cell, the share that is missing, unseen, out of range or happened.
     """
 
     column: str
@@ -56,7 +59,8 @@ class Finding:
     after: float
 
     def __str__(self) -> str:
-        where = f" ({self.cell}: {self.before:.1%} -> {self.after:.1%})" if self.cell else ""
+        cell = f"{self.cell}: " if self.cell else ""
+        where = "" if self.test == "pair" else f" ({cell}{self.before:.1%} -> {self.after:.1%})"
         windows = "1 window" if self.scale == 1 else f"{self.scale} windows"
         return f"{self.column}: {self.test} over {windows}, effect {self.effect:.3f}, p {self.adjusted:.1e}{where}"
 
@@ -79,7 +83,7 @@ class Verdict:
     """What windows say.
 
     Attributes:
-        findings: what alarms, the most significant first, one per column and test. columns: every column and pair, by name.
+        findings: what alarms, the most significant first, one per column and test. columns: every column and pair.
         notes: what the verdict does not know. rows, labelled: of the newest window.
         tests: how many p-values were looked at, of inputs and answers; scales: of which pools.
     """
@@ -124,15 +128,25 @@ def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> 
         raise ProfileError(f"a window of profile {strange[0]} cannot be held against {profile.digest}")
     pools = list(_pools(windows[-RING:]))
     scales = tuple(scale for scale, _ in pools)
-    own, tests = _spreads(profile, pools), inputs.number_of_tests(profile) * len(SCALES)
-    told, told_tests = _outcomes(profile, pools), concept.TESTS * len(SCALES)
-    rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, told_tests, (1, 1))]
-    rated.sort(key=lambda one: (one.adjusted, one.p, -one.effect))
-    findings = _told(one for one in rated if one.adjusted <= budget)
+    own = [
+        (scale, pool.rows, one)
+        for scale, pool in pools
+        for one in inputs.tested(profile, pool.counts, _independent(pool))
+    ]
+    told = [
+        (scale, pool.labelled, one)
+        for scale, pool in pools
+        for one in concept.tested(profile, profile.layout.outcomes(pool.counts))
+    ]
+    _rate([one for _, _, one in own + told])
+    tests = inputs.number_of_tests(profile) * len(SCALES)
+    rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, concept.TESTS * len(SCALES), (1, 1))]
+    rated.sort(key=lambda rated: (rated[0], rated[3].p, -rated[3].effect))
+    findings = _told(_finding(profile, *one) for one in rated if one[0] <= budget)
     columns: dict[str, Effect] = {}
-    for one in rated:
+    for adjusted, scale, _, one in rated:
         if one.column not in columns:
-            fields = (one.column, one.track, one.test, one.scale, one.effect, one.share, one.adjusted)
+            fields = (one.column, one.track, one.test, scale, one.effect, one.share, adjusted)
             columns[one.column] = Effect(*fields)
     newest = windows[-1]
     notes = _notes(profile, windows)
@@ -161,28 +175,6 @@ def _pools(windows: Sequence[Window]) -> list[tuple[int, Window]]:
     return pools
 
 
-def _spreads(profile: Profile, pools: list[tuple[int, Window]]) -> list[tuple[int, int, Tested]]:
-    found = [
-        (scale, pool.rows, one)
-        for scale, pool in pools
-        for one in inputs.tested(profile, pool.counts, _independent(pool))
-    ]
-    _rate([one for _, _, one in found])
-    return found
-
-
-def _outcomes(profile: Profile, pools: list[tuple[int, Window]]) -> list[tuple[int, int, Tested]]:
-    if not profile.layout.judged:
-        return []
-    found = [
-        (scale, pool.labelled, one)
-        for scale, pool in pools
-        for one in concept.tested(profile, profile.layout.outcomes(pool.counts))
-    ]
-    _rate([one for _, _, one in found])
-    return found
-
-
 def _rate(found: list[Tested]) -> None:
     """Put p to those that lack it."""
     rest = [one for one in found if not one.exact]
@@ -191,24 +183,26 @@ def _rate(found: list[Tested]) -> None:
         one.p = p
 
 
-def _adjusted(found: list[tuple[int, int, Tested]], tests: int, weights: tuple[int, int]) -> list[Finding]:
-    return [
-        Finding(
-            column=one.column,
-            track=one.track,
-            test=one.test,
-            scale=scale,
-            rows=rows,
-            effect=one.effect,
-            p=one.p,
-            adjusted=min(one.p * tests * weights[one.freedom > 1], 1.0),
-            share=one.share,
-            cell=one.cell,
-            before=one.before,
-            after=one.after,
-        )
-        for scale, rows, one in found
-    ]
+def _adjusted(found: list[tuple[int, int, Tested]], tests: int, weights: tuple[int, int]) -> list[Rated]:
+    return [(min(one.p * tests * weights[one.freedom > 1], 1.0), scale, rows, one) for scale, rows, one in found]
+
+
+def _finding(profile: Profile, adjusted: float, scale: int, rows: int, one: Tested) -> Finding:
+    cells = next((column.cells for column in profile.columns if column.name == one.column), [])
+    return Finding(
+        column=one.column,
+        track=one.track,
+        test=one.test,
+        scale=scale,
+        rows=rows,
+        effect=one.effect,
+        p=one.p,
+        adjusted=adjusted,
+        share=one.share,
+        cell=cells[one.cell] if cells and one.cell >= 0 else "",
+        before=one.before,
+        after=one.after,
+    )
 
 
 def _independent(pool: Window) -> float:
