@@ -15,5 +15,5 @@ class Refusals(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """When it was written, microseconds."""
     counts: dict[str, int]
     """By reason: `field NAME`, rows in which that field of the contract was refused; `field other`, rows with one that
-    the contract does not have, or without any; or the kind of problem of a whole request, such as `malformed-body`. A row or a request
-    that was refused for several reasons counts in each."""
+    the contract does not have, or without any; or the kind of problem of a whole request, such as `malformed-body`. A
+    row or a request that was refused for several reasons counts in each."""
