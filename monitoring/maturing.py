@@ -14,7 +14,8 @@ Everything that is remembered is in notes of the ledger, committed with the wind
 Counters "outcomes":
     matched    predictions whose outcome was counted; corrected: those whose outcome was another one later
     unmatched  outcomes that fitted no prediction in the log when they came; should it come after them, it is matched
-    immature   predictions that have an outcome and are not mature, now; missing: those that are mature and have none
+    immature   predictions that are not mature, now, and were seen to have an outcome when one came
+    missing    predictions that are mature, now, and have none
 """
 
 from __future__ import annotations
@@ -176,13 +177,13 @@ class _Standings:
 
 
 def _answered(pass_: Pass, slices: list[int]) -> Iterator[Prediction]:
-    """The predictions of these slices, each once."""
+    """The predictions of these slices, each once, by models that have a profile here, as windows count them."""
     asked, seen = set(slices), set[int]()
     for start, end in marks.runs(slices):
         seen.clear()
         for one in pass_.log.between(start, end):
             name = marks.hashed(one.prediction_id)
-            if marks.of(one.answered_at) in asked and name not in seen:
+            if marks.of(one.answered_at) in asked and name not in seen and pass_.profile(one.model) is not None:
                 seen.add(name)  # a record may be in two segments: a pod's disk was copied, a spool was put back
                 yield one
 

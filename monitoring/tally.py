@@ -16,8 +16,8 @@ from model.numeric import Floats
 ONE = 1 << 30
 """What a sum of numbers about 1 is counted in: each row is off by half of this part of 1 at most."""
 STEP, REACH = 0.02, 12.0
-"""Levels of the answers, in log odds: their width, and where the outermost begin. Answers of one level count as tied:
-for a model whose log odds spread by 1 that moves its ROC-AUC by about .00001."""
+"""Levels of the answers, in log odds: their width, and where the outermost begin. Answers of one level count as tied,
+which moves a ROC-AUC by a small part of its standard error, about .0001 at most."""
 LEVELS = round(2 * REACH / STEP) + 2
 SUMS = ("entropy", "variance", "loss", "loss_squared", "square", "square_squared")
 """Of rows: the expected log loss and Brier score of each, and those that it came to, and their squares."""
