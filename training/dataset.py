@@ -68,7 +68,7 @@ def label_times(usecase: UseCase, store: EventStore, as_of: int) -> list[int]:
     """
     if not isinstance(usecase.label, Absence):
         return [as_of]
-    label, cadence, (first, _), known = usecase.label, usecase.cadence, store.span(), _reach(usecase, store, as_of)
+    label, cadence, (first, _), known = usecase.label, usecase.cadence, store.span(), reach(usecase, store, as_of)
     latest, earliest = clock.floor(known - label.horizon, cadence), first + label.first
     if latest < earliest:
         raise StoreError(
@@ -91,7 +91,7 @@ def build(usecase: UseCase, store: EventStore, times: list[int], as_of: int, cac
     """
     horizon, known = 0, as_of
     if isinstance(usecase.label, Absence):
-        horizon, known = usecase.label.horizon, _reach(usecase, store, as_of)
+        horizon, known = usecase.label.horizon, reach(usecase, store, as_of)
     for t in times:
         if t + horizon > known:
             raise LeakageError(
@@ -151,7 +151,7 @@ def check_cut(store: EventStore, dataset: Dataset, t: int) -> int:
     return len(rows) if again.aggregates else 0
 
 
-def _reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
+def reach(usecase: UseCase, store: EventStore, as_of: int) -> int:
     """Up to when an absence of events tells something: the end of the last cadence with an event, or `as_of`."""
     return min(as_of, clock.floor(store.span()[1], usecase.cadence) + usecase.cadence)
 
