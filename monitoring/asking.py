@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _TOLD = "retrain told"
 
 def ask(usecase: UseCase, ledger: Ledger, models: Iterable[str]) -> dict[str, Any] | None:
     """Ask for a new model, if the policy says so: so many windows in a row of one of these models alarm on its tracks,
-    and its last request is old enough. The request, as `standing` gives it; None where there is no reason.
+    none of them from before the last request, which is old enough. The request, as `standing` gives it.
 
     Args:
         models: those of which a pass closed windows: others are not served any longer.
@@ -36,18 +36,18 @@ def ask(usecase: UseCase, ledger: Ledger, models: Iterable[str]) -> dict[str, An
     if policy is None:
         return None
     now, last = clock.now(), standing(ledger)
-    if last is not None and now < last["at"] + policy.cooldown:
+    since = -1 if last is None else last["asked"]
+    if last is not None and now < since + policy.cooldown:
         return None
     for model in sorted(models):
-        windows = ledger.closed(model, policy.windows)
-        if last is not None:
-            windows = [one for one in windows if one.closed_at > last["at"]]
+        windows = [one for one in ledger.closed(model, policy.windows) if one.closed_at > since]
         findings = [_findings(one, policy) for one in windows]
         if len(windows) == policy.windows and all(findings):
             body = {
+                "asked": now,
+                "open": True,
                 "windows": [windows[0].number, windows[-1].number],
                 "findings": findings[-1],
-                "tracks": list(policy.tracks),
             }
             ledger.commit(Change(number, facts=[Fact(KIND, model, now, body)]))
             return standing(ledger)
@@ -55,32 +55,54 @@ def ask(usecase: UseCase, ledger: Ledger, models: Iterable[str]) -> dict[str, An
 
 
 def standing(ledger: Ledger) -> dict[str, Any] | None:
-    """The last request: `at`, `model`, `windows` (first and last), `findings` of the last window; None before any."""
-    said: Sequence[dict[str, Any]] = ledger.facts(KIND, last=1)
-    return said[-1] if said else None
+    """The last request: when it was `asked`, for which `model`, after which `windows` (first and last), the `findings`
+    of the last one, and whether it is `open`; or else the `answer`. None before any."""
+    return next(iter(ledger.facts(KIND, last=1)), None)
+
+
+def answer(ledger: Ledger, request: Mapping[str, Any], said: str) -> None:
+    """Close a request: somebody decided on a model since.
+
+    Raises:
+        Busy: if a pass committed meanwhile; it is closed after the next one.
+    """
+    body = {**{name: request[name] for name in ("asked", "windows", "findings")}, "open": False, "answer": said}
+    ledger.commit(Change(ledger.number(), facts=[Fact(KIND, request["model"], clock.now(), body)]))
+
+
+def unanswered(ledger: Ledger) -> dict[str, Any] | None:
+    """The last request, as long as no model has begun to answer since."""
+    last = standing(ledger)
+    for model in ledger.models() if last else ():
+        opened = ledger.opened(model)
+        if last and opened and opened.end > last["at"]:
+            first = next(iter(ledger.closed(model)), opened)
+            if first.start > last["at"]:
+                return None
+    return last
 
 
 def untold(ledger: Ledger) -> dict[str, Any] | None:
-    """The last request, if nobody was told of it yet."""
+    """The last request, if it is open and nobody was told of it yet."""
     last, told = standing(ledger), ledger.note(_TOLD)
-    return None if last is None or (told is not None and int(told) >= last["at"]) else last
+    return last if last is not None and last["open"] and int(told or -1) < last["asked"] else None
 
 
-def told(ledger: Ledger, request: dict[str, Any]) -> None:
+def told(ledger: Ledger, request: Mapping[str, Any]) -> None:
     """Note that somebody was told of it.
 
     Raises:
         Busy: if a pass committed meanwhile; it is told again then.
     """
-    ledger.commit(Change(ledger.number(), notes={_TOLD: str(request["at"]).encode()}))
+    ledger.commit(Change(ledger.number(), notes={_TOLD: str(request["asked"]).encode()}))
 
 
-def write(path: Path, usecase: str, request: dict[str, Any]) -> None:
+def write(path: Path, usecase: str, request: Mapping[str, Any]) -> None:
     """The file that `holdfast retrain --verdict` reads, whole or not at all."""
     said = {
         "usecase": usecase,
         "alarm": True,
-        "judged_at": clock.rfc3339(request["at"]),
+        "judged_at": clock.rfc3339(request["asked"]),
         "model": request["model"],
         "windows": request["windows"],
         "findings": request["findings"],

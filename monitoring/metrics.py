@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from features import clock
 from features.clock import SECOND
 from features.store.base import StoreError
+from monitoring.asking import unanswered
 from monitoring.ledger import Closed, Ledger
 
 log = logging.getLogger("holdfast.monitoring")
@@ -73,8 +74,12 @@ def _passes(passes: Passes) -> Iterator[Metric]:
 def _ledger(usecase: str, ledger: Ledger) -> Iterator[Metric]:
     yield from _counters(ledger.counters())
     yield from _last(ledger)
-    asked = GaugeMetricFamily("holdfast_monitor_retrain_asked", "1 while a new model is asked for.", labels=["usecase"])
-    asked.add_metric([usecase], _asked(ledger))
+    asked = GaugeMetricFamily(
+        "holdfast_monitor_retrain_asked",
+        "1 while a new model is asked for, until another one answers.",
+        labels=["usecase"],
+    )
+    asked.add_metric([usecase], int(unanswered(ledger) is not None))
     yield asked
     families = _families()
     opened = [one for one in (ledger.opened(model) for model in ledger.models()) if one is not None]
@@ -193,7 +198,3 @@ def _performance(families: Mapping[str, Any], model: str, facts: list[dict[str, 
         expected = figures["ahead"] if figures["expected"] is None else figures["expected"]
         if expected is not None:
             families["expected"].add_metric([model, name], expected)
-
-
-def _asked(ledger: Ledger) -> int:
-    return int(any(one.get("open", True) for one in ledger.facts("retrain", last=1)))

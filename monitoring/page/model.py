@@ -8,6 +8,7 @@ from typing import Any
 
 from features import clock
 from model.profile import Profile
+from monitoring.asking import unanswered
 from monitoring.ledger import Closed
 from monitoring.page import words
 from monitoring.page.charts import Curve, Sample, curve
@@ -92,7 +93,7 @@ def page(watched: Watched, tag: str) -> str:
         skew=next(iter(watched.ledger.facts("skew", tag, 1)), None),
         reference=referred(newest, profile),
         reports=reports(watched, tag),
-        retrain=next(iter(watched.ledger.facts("retrain", tag, 1)), None),
+        retrain=unanswered(watched.ledger),
     )
 
 

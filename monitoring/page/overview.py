@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from monitoring.asking import unanswered
 from monitoring.ledger import Opened
 from monitoring.page.model import closing
 from monitoring.page.rendering import rendered
@@ -65,7 +65,7 @@ def page(watched: Watched, trouble: str = "") -> str:
         counters=[(title, _listed(counters, name)) for name, title in COUNTERS.items() if _listed(counters, name)],
         quality=watched.ledger.facts("quality", last=1),
         pass_=next(iter(watched.ledger.facts("pass", last=1)), None),
-        retrain=_asked(watched),
+        retrain=unanswered(watched.ledger),
         trouble=trouble,
         commits=watched.ledger.number(),
     )
@@ -85,7 +85,3 @@ def _listed(counters: Mapping[tuple[str, str], int], name: str) -> list[tuple[st
     own = [(LABELS.get((name, label), label), total) for (kind, label), total in counters.items() if kind == name]
     order = list(LABELS.values())
     return sorted(own, key=lambda one: (order.index(one[0]) if one[0] in order else len(order), -one[1]))
-
-
-def _asked(watched: Watched) -> Mapping[str, Any] | None:
-    return next(iter(watched.ledger.facts("retrain", last=1)), None)

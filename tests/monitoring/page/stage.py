@@ -96,6 +96,8 @@ def staged(home: Path, windows: int = 24, drift: int = 18) -> Watched:
     }
     skew = {"model": TAG, "since": BEGAN, "how": "equal in every bit", "checked": 900, "answers": 0}
     facts.append(Fact("skew", TAG, end, {**skew, "features": features, "not_compared": {"they are degraded": 3}}))
+    asked = {"windows": [windows - 2, windows], "findings": [], "tracks": ["inputs"]}
+    facts.append(Fact("retrain", TAG, end + HOUR, asked))
     newest = {"began": end, "seconds": 0.4, "newest": end, "unknown": {}, "trouble": []}
     facts.append(Fact("pass", None, end + HOUR, newest))
     change.facts = facts
