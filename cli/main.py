@@ -35,6 +35,7 @@ COMMANDS = {
     "score": "cli.batch:score",
     "replay": "cli.replay:replay",
     "explain": "cli.explain:explain",
+    "monitor": "cli.monitor:monitor",
     "demo-skew": "cli.modelling:demo_skew",
 }
 """Where each command, or group of commands, is: a command imports what it needs, as all of it takes seconds."""

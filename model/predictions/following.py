@@ -71,6 +71,7 @@ class _Filling:
         self._cursor[part] = behind
         if isinstance(record, Outcomes):
             self._outcomes += record.items
+            self.rows += len(record.items)
             return
         if isinstance(record, Refusals):
             self._refusals.append(record)
