@@ -20,8 +20,11 @@ from model.profile.counting import Counts, Layout
 
 LEAST = 5.0
 """Expected rows of a cell in a day for it to count."""
-DOUBT = 2.33
-"""Standard errors above chance from which on days are taken to differ: one test in a hundred without a season."""
+CERTAIN, DOUBT = 5.0, 2.33
+"""Standard errors above chance: beyond the first one, of any test, days do differ, and every estimate above 0 is taken;
+before, only estimates above the second one: one test in a hundred without a season."""
+Measured = tuple[NDArray[np.float64], float, NDArray[np.float64]]
+"""A statistic (b,) of each day against the whole, its degrees of freedom, and the rows (b,) of each day."""
 
 
 @dataclass(frozen=True)
@@ -47,40 +50,60 @@ def measure(layout: Layout, total: Counts, blocks: NDArray[np.int64]) -> Season 
     blocks = blocks[blocks[:, : layout.starts[-1]].sum(axis=1) > 0]
     if len(blocks) < 2:
         return None
-    tau: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for place, column in enumerate(layout.columns):
         whole, days = layout.column(total, place), layout.column(blocks.T, place).T
         name, body = column.name, column.body
-        _put(tau, f"shape {name}", *_cells(days[:, :body], whole[:body]))
+        found[f"shape {name}"] = _tau(*_cells(days[:, :body], whole[:body]))
         if column.kind == "number":
             for test, direction in zip(("location", "spread"), midranks(whole[:body]), strict=True):
-                _put(tau, f"{test} {name}", *_direction(days[:, :body], direction))
+                found[f"{test} {name}"] = _tau(*_direction(days[:, :body], direction))
         rates = {"missing": days[:, -1:], ("range" if column.kind == "number" else "unseen"): days[:, body:-1]}
         for test, cells in rates.items():
             of = cells.sum(axis=1)
             both = np.stack([of, days.sum(axis=1) - of], axis=1)
-            _put(tau, f"{test} {name}", *_cells(both, both.sum(axis=0)))
+            found[f"{test} {name}"] = _tau(*_cells(both, both.sum(axis=0)))
     for place, (a, b) in enumerate(layout.pairs):
         name = f"pair {layout.columns[a].name} ~ {layout.columns[b].name}"
-        _put(tau, name, *_cells(layout.pair(blocks.T, place).T, layout.pair(total, place)))
+        found[name] = _tau(*_cells(layout.pair(blocks.T, place).T, layout.pair(total, place)))
     rows = float(layout.column(blocks.T, 0).sum() / len(blocks))
-    return Season(len(blocks), rows, tau)
+    return Season(len(blocks), rows, _kept(layout, found))
 
 
-def _put(
-    tau: dict[str, float], test: str, statistics: NDArray[np.float64], freedom: float, rows: NDArray[np.float64]
-) -> None:
-    """What days add, if it is more than chance: statistics (b,) of `freedom` degrees each, of days of so many rows."""
+def _kept(layout: Layout, found: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """What days add by test, from estimates and their standard errors above chance.
+
+    A test of many cells sees a shift of the location late, but varies by at least what its directions do: so does a
+    shape by location and spread together, and a pair by its two columns.
+    """
+    least = 0.0 if any(errors > CERTAIN for _, errors in found.values()) else DOUBT
+    tau = {test: estimate for test, (estimate, errors) in found.items() if estimate > 0 and errors > least}
+    parts = {column.name: (f"location {column.name}", f"spread {column.name}") for column in layout.columns}
+    within = {f"shape {name}": names for name, names in parts.items()}
+    for a, b in layout.pairs:
+        first, second = layout.columns[a], layout.columns[b]
+        both = tuple(
+            f"{'shape' if column.kind == 'category' else 'location'} {column.name}" for column in (first, second)
+        )
+        within[f"pair {first.name} ~ {second.name}"] = (both[0], both[1])
+    for test, names in within.items():
+        least = sum(tau.get(name, 0.0) for name in names)
+        if least > tau.get(test, 0.0):
+            tau[test] = least
+    return {test: float(f"{value:.6g}") for test, value in tau.items()}
+
+
+def _tau(statistics: NDArray[np.float64], freedom: float, rows: NDArray[np.float64]) -> tuple[float, float]:
+    """What days add per row, and by how many standard errors the days' statistics exceed what chance makes."""
     usable = rows > 0
     expected = float((freedom * (1 - rows[usable] / rows.sum())).sum()) if usable.any() else 0.0
     if expected <= 0:
-        return
+        return 0.0, 0.0
     excess = float(statistics[usable].sum()) - expected
-    if excess > DOUBT * np.sqrt(2 * expected):
-        tau[test] = float(f"{excess / rows[usable].sum():.6g}")
+    return excess / float(rows[usable].sum()), excess / float(np.sqrt(2 * expected))
 
 
-def _cells(days: NDArray[np.int64], whole: Counts) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+def _cells(days: NDArray[np.int64], whole: Counts) -> Measured:
     """Pearson's statistic of each day's cells against the whole; cells too rare for the mean day are one."""
     rows, n = days.sum(axis=1).astype(np.float64), max(int(whole.sum()), 1)
     rare = whole * (rows.mean() / n) < LEAST
@@ -93,9 +116,7 @@ def _cells(days: NDArray[np.int64], whole: Counts) -> tuple[NDArray[np.float64],
     return statistic, float(there.sum() - 1), rows
 
 
-def _direction(
-    days: NDArray[np.int64], direction: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+def _direction(days: NDArray[np.int64], direction: NDArray[np.float64]) -> Measured:
     """The same along one direction, which has mean 0 and variance 1 over the whole."""
     rows = days.sum(axis=1).astype(np.float64)
     mean = (days @ direction) / np.maximum(rows, 1)
