@@ -59,7 +59,7 @@ def replay(
         if limits[0] is not None and limits[1] is not None and limits[0] >= limits[1]:
             raise HoldfastError(f"--from {start} is not before --to {end}")
         asked = log.between(*limits) if last is None else log.newest(last)
-        keys, each = _everyone(workspace, pseudonyms), False
+        keys, each = everyone(workspace, pseudonyms), False
     run = _Run(workspace, Events(workspace.events, *keys) if workspace.usecase.features.sql else None, each)
     with out.progress() as progress:
         for done in run(asked):
@@ -192,7 +192,7 @@ def _named(asked: Sequence[Prediction], key: str | None, pseudonyms: Pseudonyms)
     return plain, "the log has a pseudonym for the key: name it with --key"
 
 
-def _everyone(workspace: Workspace, pseudonyms: Pseudonyms) -> tuple[Plain, str]:
+def everyone(workspace: Workspace, pseudonyms: Pseudonyms) -> tuple[Plain, str]:
     """From any prediction to its plain key, and why some have none: pseudonyms are looked up among all with events."""
 
     @cache

@@ -29,16 +29,16 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from features.clock import HOUR
 from features.featureset import FeatureSet
 from features.store.base import StoreError
 from model import store
 from model.gate import GateRefused
 from model.predictions import Prediction
+from model.predictions.block import Block
 from model.predictions.entry import exact
-from model.predictions.tail import Block
 from model.replay import Difference, Events, Replay, Replayed
 from monitoring.passing import Pass
+from monitoring.recent import recent
 
 MOST = 1_000
 """So many answers of a model are checked of what is read at once, unless a share is asked for: .14 s."""
@@ -123,13 +123,7 @@ class Skew:
             rest = self._chosen(blocks)
             while part := list(islice(rest, PART)):
                 found += self.check(model, part)
-            hours = msgspec.json.decode(pass_.noted(f"skew {model}") or b"[]", type=list[Found])
-            if hours and pass_.now - hours[-1].since < HOUR:
-                hours[-1] += found
-            else:
-                hours = [one for one in hours if pass_.now - one.since < 2 * HOUR] + [found]
-            pass_.note(f"skew {model}", msgspec.json.encode(hours))
-            pass_.fact("skew", sum(hours[1:], hours[0]).body(model), model)
+            pass_.fact("skew", recent(pass_, f"skew {model}", found).body(model), model)
 
     def check(self, model: str, predictions: Sequence[Prediction]) -> Found:
         """What comes of these answers of one model."""

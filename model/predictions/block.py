@@ -49,6 +49,22 @@ class Block(Protocol):
     def flagged(self) -> NDArray[np.bool_]:
         """Whether each was decided positively."""
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the key of each had events that were seen."""
+
+    @property
+    def degraded(self) -> NDArray[np.bool_]:
+        """Whether each was answered without the online store."""
+
+    @property
+    def ages(self) -> NDArray[np.int64]:
+        """How old the aggregates of each were: `request_time` minus `as_of`, microseconds."""
+
+    @property
+    def rules(self) -> set[tuple[str, float]]:
+        """Fingerprints of the features and thresholds that these answers came of."""
+
     def __len__(self) -> int: ...
 
     def keys(self) -> list[str]:
@@ -88,6 +104,26 @@ class Part:
     def flagged(self) -> NDArray[np.bool_]:
         """Whether each was decided positively."""
         return self._whole.flagged[self._places]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the key of each had events that were seen."""
+        return self._whole.known[self._places]
+
+    @property
+    def degraded(self) -> NDArray[np.bool_]:
+        """Whether each was answered without the online store."""
+        return self._whole.degraded[self._places]
+
+    @property
+    def ages(self) -> NDArray[np.int64]:
+        """How old the aggregates of each were."""
+        return self._whole.ages[self._places]
+
+    @property
+    def rules(self) -> set[tuple[str, float]]:
+        """Those of the whole block."""
+        return self._whole.rules
 
     def keys(self) -> list[str]:
         """The key of each."""
@@ -130,6 +166,26 @@ class Entries:
     def flagged(self) -> NDArray[np.bool_]:
         """Whether each was decided positively."""
         return np.frombuffer(b"".join(entry.positive for entry in self._entries), np.bool_)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the key of each had events that were seen."""
+        return np.frombuffer(b"".join(entry.known for entry in self._entries), np.bool_)
+
+    @property
+    def degraded(self) -> NDArray[np.bool_]:
+        """Whether each was answered without the online store."""
+        return np.repeat(np.array([entry.degraded for entry in self._entries], np.bool_), self._sizes)
+
+    @property
+    def ages(self) -> NDArray[np.int64]:
+        """How old the aggregates of each were."""
+        return self.moments - np.array([as_of for entry in self._entries for as_of in entry.as_of], np.int64)
+
+    @property
+    def rules(self) -> set[tuple[str, float]]:
+        """Fingerprints and thresholds."""
+        return {(header.fingerprint, header.threshold) for header, _ in self._records}
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
@@ -231,6 +287,26 @@ class Predictions:
     def flagged(self) -> NDArray[np.bool_]:
         """Whether each was decided positively."""
         return self.scores >= np.array([row["threshold"] for row in self._rows], np.float64)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the key of each had events that were seen."""
+        return np.array([row["known"] for row in self._rows], np.bool_)
+
+    @property
+    def degraded(self) -> NDArray[np.bool_]:
+        """Whether each was answered without the online store."""
+        return np.array([row["degraded"] for row in self._rows], np.bool_)
+
+    @property
+    def ages(self) -> NDArray[np.int64]:
+        """How old the aggregates of each were."""
+        return self.moments - np.array([row["as_of"] for row in self._rows], np.int64)
+
+    @property
+    def rules(self) -> set[tuple[str, float]]:
+        """Fingerprints and thresholds."""
+        return {(row["fingerprint"], row["threshold"]) for row in self._rows}
 
     @cached_property
     def decisions(self) -> NDArray[Any]:

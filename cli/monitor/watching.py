@@ -1,0 +1,39 @@
+"""What looks at more than windows in a pass: outcomes, skew and quality."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.replay import everyone
+from cli.workspace import Workspace
+from model.predictions.pseudonym import Pseudonyms
+from model.replay import Events
+from monitoring.maturing import Maturing
+from monitoring.passing import Watcher
+from monitoring.quality import Quality
+from monitoring.skew import MOST, Skew
+
+SkewShare = Annotated[
+    float | None,
+    typer.Option(
+        "--skew-share",
+        min=0,
+        max=1,
+        help=f"Share of the answers that are computed again from the events; default: at most {MOST:,} of what is "
+        "read at once.",
+        show_default=False,
+    ),
+]
+
+
+def watchers(workspace: Workspace, skew_share: float | None = None) -> list[Watcher]:
+    """All of them, for passes of this use case."""
+    settings, features = workspace.settings, workspace.usecase.features
+
+    def events() -> Events:
+        return Events(workspace.events, *everyone(workspace, Pseudonyms(settings.id_hmac_key)))
+
+    checks = Skew(features, events if features.sql else None, skew_share, enforce=settings.gate == "enforce")
+    return [Maturing(settings.now), checks, Quality()]
