@@ -13,9 +13,11 @@ import typer
 
 from cli.console import Json, Out
 from cli.data import UseCaseOption
+from cli.deriving import derive
 from cli.predictions import log_of
 from cli.telling import Refusal, bring
 from cli.workspace import Workspace
+from features import clock
 from model.predictions.pseudonym import Pseudonyms
 from settings import HoldfastError
 
@@ -56,6 +58,35 @@ def ingest_command(
     out.result({**asdict(brought), "rejects": str(rejects) if brought.refused else None})
     if brought.read and brought.read == brought.refused:
         raise HoldfastError(f"no row of {file} was accepted; {rejects} says why")
+
+
+@outcomes.command("derive")
+def derive_command(
+    usecase: UseCaseOption = None,
+    since: Annotated[str | None, typer.Option("--from", help="Answered at or after this time (RFC 3339).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring outcomes from the events themselves, where the label is that none comes; again, it changes nothing.
+
+    Every logged prediction whose horizon is over gets the label that training would give it.
+    """
+    out, workspace = Out(as_json), Workspace.open(usecase)
+    derived = derive(
+        workspace.usecase,
+        workspace.events,
+        log_of(workspace),
+        Pseudonyms(workspace.settings.id_hmac_key),
+        clock.now(),
+        as_of=workspace.now,
+        since=None if since is None else clock.parse(since),
+    )
+    out.proved(
+        "outcomes",
+        f"{derived.read:,} predictions = {derived.new:,} new + {derived.known:,} known + "
+        f"{derived.undecided:,} undecided + {derived.strangers:,} of strangers; "
+        f"events tell of the time until {derived.upto}",
+    )
+    out.result(asdict(derived))
 
 
 @contextmanager
