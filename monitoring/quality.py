@@ -2,9 +2,10 @@
 
 A fact of kind "quality" is of one model, and of this hour and the one before:
 
-    {"model": TAG, "since": microseconds, "rows": answers, "unknown": of keys without events, "degraded": without the
-     online store, "age": {"mean", "max"} seconds from the time that the aggregates of the others are for to the request,
-     None where there are no others, "fingerprints": of features, "thresholds": of decisions, that answers came of}
+    {"model": TAG, "since": microseconds, "rows": answers,
+     "unknown": of keys without events, "degraded": without the online store,
+     "age": {"mean", "max"} seconds from the time that the aggregates of the others are for to the request, or None,
+     "fingerprints": of features, "thresholds": of decisions, that answers came of}
 
 Refused requests have no model: they are counters ("rejected", reason), as `Refusals` has the reasons.
 """
