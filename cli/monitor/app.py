@@ -14,6 +14,15 @@ monitor = typer.Typer(help="Whether what is served is still what was trained for
 
 AsJson = Annotated[bool, Json]
 Name = Annotated[str | None, typer.Argument(help="The use case; default: HOLDFAST_USECASE.", show_default=False)]
+SkewShare = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of the answers whose features are computed again; default: at most 1,000 of what is read at once.",
+        show_default=False,
+    ),
+]
 Model = Annotated[str | None, typer.Option("--model", help="NAME:VERSION; default: all, or the last one that served.")]
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli.monitor.watching import watchers
 from cli.predictions import log_of
 from cli.workspace import Workspace
 from features.clock import parse
 from monitoring import asking, passing
 from monitoring.ledger import Closed, Ledger
-from monitoring.maturing import Maturing
-from monitoring.passing import Passed, Watcher
+from monitoring.passing import Passed
 
 DECISIONS = ("promote", "rollback", "refuse")
 """What answers a request for a new model, in the journal."""
@@ -33,28 +33,26 @@ def once(
     ledger: Ledger,
     verdict: Path | None = None,
     tell: Callable[[int, list[Closed]], None] = lambda *_: None,
+    *,
+    skew_share: float | None = None,
 ) -> Done:
     """Make a pass; ask for a new model if that is due, and write the request to its file.
 
     Args:
         verdict: the file; by default HOME/USECASE/monitor/retrain.json. tell: as `passing.run` calls it.
+        skew_share: as `monitoring.skew.Skew` takes it.
 
     Raises:
         Busy, StoreError: as `passing.run`.
     """
     usecase, path = workspace.usecase, verdict or workspace.home / "monitor" / "retrain.json"
-    passed = passing.run(usecase, ledger, log_of(workspace), watchers(workspace), tell=tell)
+    passed = passing.run(usecase, ledger, log_of(workspace), watchers(workspace, skew_share), tell=tell)
     _answer(workspace, ledger)
     asking.ask(usecase, ledger, {one.model for one in passed.closed})
     request = asking.untold(ledger)
     if request is not None:
         asking.write(path, usecase.name, request)
     return Done(passed, request, path)
-
-
-def watchers(workspace: Workspace) -> list[Watcher]:
-    """What looks at more than windows."""
-    return [Maturing(workspace.settings.now)]
 
 
 def _answer(workspace: Workspace, ledger: Ledger) -> None:

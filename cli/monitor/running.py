@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.console import Out
-from cli.monitor.app import AsJson, Name, ledger_of, monitor
+from cli.monitor.app import AsJson, Name, SkewShare, ledger_of, monitor
 from cli.workspace import Workspace
 from features.clock import rfc3339
 from monitoring.ledger import Closed
@@ -27,6 +27,7 @@ def run_command(
         Path | None,
         typer.Option(help="Where a request for a new model is written; default: HOME/USECASE/monitor/retrain.json."),
     ] = None,
+    skew_share: SkewShare = None,
     as_json: AsJson = False,
 ) -> None:
     """One pass: count what is new in the prediction log, close windows, judge them, ask for a new model if it is due.
@@ -39,7 +40,7 @@ def run_command(
 
     out, workspace = Out(as_json), Workspace.open(usecase)
     ledger = ledger_of(workspace)
-    done = once(workspace, ledger, verdict, _teller(out))
+    done = once(workspace, ledger, verdict, _teller(out), skew_share=skew_share)
     passed = done.passed
     counts = {label: more for (name, label), more in passed.counts.items() if name == "records"}
     said = [f"{counts.get('counted', 0):,} answers counted"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from cli.replay import everyone
 from cli.workspace import Workspace
 from model.predictions.pseudonym import Pseudonyms
@@ -13,19 +9,7 @@ from model.replay import Events
 from monitoring.maturing import Maturing
 from monitoring.passing import Watcher
 from monitoring.quality import Quality
-from monitoring.skew import MOST, Skew
-
-SkewShare = Annotated[
-    float | None,
-    typer.Option(
-        "--skew-share",
-        min=0,
-        max=1,
-        help=f"Share of the answers that are computed again from the events; default: at most {MOST:,} of what is "
-        "read at once.",
-        show_default=False,
-    ),
-]
+from monitoring.skew import Skew
 
 
 def watchers(workspace: Workspace, skew_share: float | None = None) -> list[Watcher]:
