@@ -32,7 +32,8 @@ def frame(rows: int, seed: int, drifted: bool = False) -> dict[str, Any]:
     tenure = rng.integers(0, 73, rows).astype(float)
     weights = [0.15, 0.25, 0.25, 0.35] if drifted else [0.35, 0.25, 0.2, 0.2]
     payment = rng.choice(["cheque", "transfer", "card", "a rather long name of a payment method"], rows, p=weights)
-    payment = np.where(rng.random(rows) < (0.02 if drifted else 0), EVIL, payment)
+    payment = np.where(rng.random(rows) < 0.02, EVIL, payment)
+    payment = np.where(rng.random(rows) < (0.02 if drifted else 0), "shells", payment)
     odds = (charges - 63) / 20 - (tenure - 36) / 18 - 1
     score = 1 / (1 + np.exp(-odds))  # of a world in which, once it is drifted, fewer leave than it says
     missing = rng.random(rows) < (0.06 if drifted else 0.001)
@@ -96,8 +97,8 @@ def staged(home: Path, windows: int = 24, drift: int = 18) -> Watched:
     }
     skew = {"model": TAG, "since": BEGAN, "how": "equal in every bit", "checked": 900, "answers": 0}
     facts.append(Fact("skew", TAG, end, {**skew, "features": features, "not_compared": {"they are degraded": 3}}))
-    asked = {"windows": [windows - 2, windows], "findings": [], "tracks": ["inputs"]}
-    facts.append(Fact("retrain", TAG, end + HOUR, asked))
+    request = {"windows": [windows - 2, windows], "findings": [], "tracks": ["inputs"]}
+    facts.append(Fact("retrain", TAG, end + HOUR, request))
     newest = {"began": end, "seconds": 0.4, "newest": end, "unknown": {}, "trouble": []}
     facts.append(Fact("pass", None, end + HOUR, newest))
     change.facts = facts
@@ -115,6 +116,12 @@ def staged(home: Path, windows: int = 24, drift: int = 18) -> Watched:
     )
     ledger.commit(change)
     return Watched(usecases.load("telco"), ledger, lambda tag: own if tag == TAG else None, home / "reports", 60.0)
+
+
+def nothing(home: Path) -> Watched:
+    """A monitor that has read nothing yet."""
+    ledger = open_ledger(None, home, "telco")
+    return Watched(usecases.load("telco"), ledger, lambda _: None, home / "reports", 60.0)
 
 
 def _tally(rows: dict[str, Any], *, labelled: bool) -> Tally:
