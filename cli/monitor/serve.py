@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.console import Out
+from cli.monitor.app import SkewShare
 from cli.workspace import Workspace
 from model.profile import Profile
 
@@ -44,16 +45,15 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page, /metrics and /v1/verdicts.")] = 3003,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: every one.")] = "127.0.0.1",
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between the end of a pass and the next one.")] = 60,
+    skew_share: SkewShare = None,
 ) -> None:
     """Watch for as long as it runs: a pass every minute; the page, metrics for Prometheus and verdicts over HTTP."""
     import uvicorn
 
+    from cli.monitor.once import once
     from cli.monitor.timer import Timer
     from cli.monitor.web import application
-    from cli.predictions import log_of
-    from monitoring import passing
     from monitoring.ledger import open_ledger
-    from monitoring.maturing import Maturing
     from monitoring.page import Watched
     from serving import logs
     from serving.keys import Keys
@@ -62,8 +62,7 @@ def serve(
     settings, name = workspace.settings, workspace.usecase.name
     ledger = open_ledger(settings.monitor_url, workspace.home, name)
     logs.configure(settings)
-    watchers = [Maturing(settings.now)]
-    timer = Timer(lambda: passing.run(workspace.usecase, ledger, log_of(workspace), watchers), every)
+    timer = Timer(lambda: once(workspace, ledger, skew_share=skew_share), every)
     watched = Watched(workspace.usecase, ledger, profiles(), workspace.home / "monitor" / "reports", every)
     app = application(watched, timer, Keys(settings))
     config = uvicorn.Config(
