@@ -71,15 +71,9 @@ def answer(ledger: Ledger, request: Mapping[str, Any], said: str) -> None:
 
 
 def unanswered(ledger: Ledger) -> dict[str, Any] | None:
-    """The last request, as long as no model has begun to answer since."""
+    """The last request, if it is open."""
     last = standing(ledger)
-    for model in ledger.models() if last else ():
-        opened = ledger.opened(model)
-        if last and opened and opened.end > last["at"]:
-            first = next(iter(ledger.closed(model)), opened)
-            if first.start > last["at"]:
-                return None
-    return last
+    return last if last is not None and last["open"] else None
 
 
 def untold(ledger: Ledger) -> dict[str, Any] | None:

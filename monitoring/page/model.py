@@ -91,6 +91,7 @@ def page(watched: Watched, tag: str) -> str:
         curves=curves(performance),
         outcomes=outcomes(performance),
         skew=next(iter(watched.ledger.facts("skew", tag, 1)), None),
+        quality=next(iter(watched.ledger.facts("quality", tag, 1)), None),
         reference=referred(newest, profile),
         reports=reports(watched, tag),
         retrain=unanswered(watched.ledger),

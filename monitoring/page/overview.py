@@ -63,7 +63,6 @@ def page(watched: Watched, trouble: str = "") -> str:
         alarms=[card.tag for card in cards if card.state == "alarm"],
         needed=closing(watched),
         counters=[(title, _listed(counters, name)) for name, title in COUNTERS.items() if _listed(counters, name)],
-        quality=watched.ledger.facts("quality", last=1),
         pass_=next(iter(watched.ledger.facts("pass", last=1)), None),
         retrain=unanswered(watched.ledger),
         trouble=trouble,

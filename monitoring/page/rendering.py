@@ -48,6 +48,7 @@ def _environment() -> Environment:
         "chance": words.chance,
         "share": words.share,
         "figure": words.figure,
+        "duration": words.duration,
         "windows": words.windows,
         "moment": moment,
     }

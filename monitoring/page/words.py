@@ -83,6 +83,14 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"  # noqa: RUF001  # no hyphen
 
 
+def duration(seconds: float) -> str:
+    """A length of time, in the unit that fits it."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g}{SPACE}{unit}"
+    return f"{seconds:.3g}{SPACE}s"
+
+
 def windows(scale: int) -> str:
     """How many were pooled."""
     return "one window" if scale == 1 else f"{scale} windows"

@@ -97,7 +97,9 @@ def staged(home: Path, windows: int = 24, drift: int = 18) -> Watched:
     }
     skew = {"model": TAG, "since": BEGAN, "how": "equal in every bit", "checked": 900, "answers": 0}
     facts.append(Fact("skew", TAG, end, {**skew, "features": features, "not_compared": {"they are degraded": 3}}))
-    request = {"windows": [windows - 2, windows], "findings": [], "tracks": ["inputs"]}
+    request = {"asked": end + HOUR, "open": True, "windows": [windows - 2, windows], "findings": []}
+    quality = {"since": BEGAN, "rows": 900, "unknown": 12, "degraded": 1, "age": {"mean": 1800.0, "max": 3_700.0}}
+    facts.append(Fact("quality", TAG, end, {**quality, "fingerprints": ["ab12"], "thresholds": [0.8]}))
     facts.append(Fact("retrain", TAG, end + HOUR, request))
     newest = {"began": end, "seconds": 0.4, "newest": end, "unknown": {}, "trouble": []}
     facts.append(Fact("pass", None, end + HOUR, newest))
