@@ -1,0 +1,53 @@
+"""The files of deploy/ as tests read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+from cli.workspace import ROOT
+
+RULES, TESTS, DASHBOARDS = (ROOT / "deploy" / name for name in ("prometheus", "prometheus/tests", "grafana"))
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    """All rules of `recording` or `alerts`, in order."""
+    return [rule for group in yaml.safe_load((RULES / f"{name}.yaml").read_text())["groups"] for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules("alerts")}
+RECORDED = {rule["record"]: rule for rule in rules("recording")}
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """The committed dashboards, by file name."""
+    return {path.name: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def panels() -> list[tuple[str, dict[str, Any]]]:
+    """Every panel that asks, and marks too, with where it stands."""
+    found = []
+    for name, one in dashboards().items():
+        found += [(f"{name}: {panel['title']}", panel) for panel in one["panels"] if panel["type"] != "row"]
+        for mark in one["annotations"]["list"]:
+            said = f"{mark['titleFormat']} {mark['textFormat']}"
+            found.append((f"{name}: {mark['name']}", {"targets": [{"expr": mark["expr"], "legendFormat": said}]}))
+    return found
+
+
+def variables() -> list[tuple[str, str]]:
+    """Every choice that asks Prometheus, with where it stands."""
+    return [
+        (f"{name}: {choice['name']}", choice["definition"])
+        for name, one in dashboards().items()
+        for choice in one["templating"]["list"]
+        if choice["type"] == "query"
+    ]
+
+
+def substituted(expression: str) -> str:
+    """As Grafana sends it."""
+    return re.sub(r"\$\w+", ".*", expression.replace("$__rate_interval", "5m"))
