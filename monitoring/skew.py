@@ -119,10 +119,10 @@ class Skew:
         for block in pass_.chunk.blocks:
             own.setdefault(block.model, []).append(block)
         for model, blocks in own.items():
-            found = Found(since=pass_.now)
-            rest = self._chosen(blocks)
+            found, rest = Found(), self._chosen(blocks)
             while part := list(islice(rest, PART)):
                 found += self.check(model, part)
+            found.since = pass_.now
             pass_.fact("skew", recent(pass_, f"skew {model}", found).body(model), model)
 
     def check(self, model: str, predictions: Sequence[Prediction]) -> Found:

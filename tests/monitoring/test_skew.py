@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +16,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from features.featureset import FeatureSet
+from features.store.base import StoreError
 from model import store
 from model.predictions import Prediction
 from model.predictions.reading import Directory
+from model.predictions.segment import read, segments
 from model.replay import Events, Replay
-from monitoring.skew import BEHIND, DEGRADED, Found, compare
+from monitoring.ledger.sqlite import SQLiteLedger
+from monitoring.passing import run
+from monitoring.skew import BEHIND, DEGRADED, Found, Skew, compare
+from serving.recorder import Recorder
 from tests.cli.studio import NOBODY, Studio, member
 from tests.effort import examples
 
@@ -45,9 +52,14 @@ class Served:
         """Where the truth is."""
         return Events(self.studio.at(LATER).events, lambda one: one.key)
 
+    @cached_property
+    def replay(self) -> Replay:
+        """Of the model."""
+        return Replay(store.path(self.tag), self.features)
+
     def compare(self, predictions: list[Prediction], events: Events | None = None) -> Found:
         """What comes of these."""
-        return compare(Replay(store.path(self.tag), self.features), predictions, events or self.events)
+        return compare(self.replay, predictions, events or self.events)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +182,63 @@ def replace_features(features: FeatureSet) -> FeatureSet:
         aggregates=features.aggregates,
         rows=features.rows,
     )
+
+
+def facts(served: Served, log: Path, home: Path, share: float | None, rows: int = 100) -> list[dict[str, Any]]:
+    """Of a pass over a log."""
+    workspace, ledger = served.studio.at(LATER), SQLiteLedger(home)
+    watcher = Skew(served.features, lambda: served.events, share)
+    run(workspace.usecase, ledger, Directory(log, "studio"), [watcher], rows=rows)
+    return ledger.facts("skew", served.tag)
+
+
+def test_a_pass_tells_of_all_that_it_checked(served: Served, tmp_path: Path) -> None:
+    log = served.studio.home / "var" / "studio" / "predictions"
+    told = facts(served, log, tmp_path, 1.0)
+    assert len(told) > 1
+    assert told[-1]["checked"] == len(served.predictions) - 4
+    assert {one["ratio"] for one in told[-1]["features"].values()} == {0.0}
+    assert told[-1]["since"] == told[0]["since"] > 0
+    half = facts(served, log, tmp_path / "half", 0.5)[-1]
+    assert 0.3 < half["checked"] / told[-1]["checked"] < 0.7
+    assert facts(served, log, tmp_path / "none", 0.0)[-1]["checked"] == 0
+    assert facts(served, log, tmp_path / "again", 0.5, rows=10**6)[-1]["checked"] == half["checked"]
+
+
+def test_without_a_share_so_many_are_checked_of_what_is_read_at_once(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring.skew.MOST", 50)
+    log = served.studio.home / "var" / "studio" / "predictions"
+    (told,) = facts(served, log, tmp_path, None, rows=10**6)
+    assert told["checked"] + sum(told["not_compared"].values()) == 50
+
+
+def test_a_bit_in_the_log_is_named_within_one_pass(served: Served, tmp_path: Path) -> None:
+    log = served.studio.home / "var" / "studio" / "predictions"
+    found = [both for path in segments(log) for both in read(path)]
+    header, entry = next(both for both in found if len(both[1].keys) > 100)
+    cells = bytearray(entry.features)
+    row, width = 22, len(cells) // len(entry.keys)
+    cells[row * width] ^= 1  # the lowest bit of the first feature that is no input of the request
+    with closing(Recorder(f"file://{tmp_path / 'log'}", tmp_path, header, 10**9)) as recorder:
+        recorder.append(replace(entry, features=bytes(cells)))
+    (told,) = facts(served, tmp_path / "log", tmp_path / "ledger", 1.0)
+    wrong = {name: one for name, one in told["features"].items() if one["ratio"]}
+    assert list(wrong) == ["paid_per_visit"]
+    assert wrong["paid_per_visit"]["differing"] == 1
+    assert wrong["paid_per_visit"]["example"]["prediction_id"] == f"{entry.id}-{row}"
+
+
+def test_what_cannot_be_compared_now_is_told_and_harms_no_pass(served: Served) -> None:
+    def away() -> Events:
+        raise StoreError("the events are away")
+
+    found = Skew(served.features, away).check(served.tag, served.predictions[:7])
+    assert found.not_compared == {"the events are away": 7}
+    found = Skew(served.features, away).check("studio:20200101-00000000", served.predictions[:7])
+    (why,) = found.not_compared
+    assert "studio:20200101-00000000" in why
 
 
 def test_what_was_found_adds_up() -> None:
