@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -96,8 +97,10 @@ def _write(path: Path, header: Header, told: list[Outcome]) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        made.unlink(missing_ok=True)
         raise StoreError(f"{path}: outcomes cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):  # it is what the log is in that is out of order
+            made.unlink(missing_ok=True)
 
 
 def _table(log: Log) -> _Put:
