@@ -22,8 +22,8 @@ from usecases import Track
 SCALES = (1, 7, 28)
 """Windows that are pooled."""
 RING = SCALES[-1]
-WEIGHTS = (2, 8)
-"""A test of one degree of freedom gets half of an equal share of the budget, one of several an eighth: their p rests on
+WEIGHTS = (1.5, 8.0)
+"""A test of one degree of freedom gets two thirds of an equal share of the budget, one of several an eighth: their p rests on
 an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve. Outcomes
 are few tests of large cells, and share their budget equally."""
 Rated = tuple[float, int, int, Tested]
@@ -183,7 +183,7 @@ def _rate(found: list[Tested]) -> None:
         one.p = p
 
 
-def _adjusted(found: list[tuple[int, int, Tested]], tests: int, weights: tuple[int, int]) -> list[Rated]:
+def _adjusted(found: list[tuple[int, int, Tested]], tests: int, weights: tuple[float, float]) -> list[Rated]:
     return [(min(one.p * tests * weights[one.freedom > 1], 1.0), scale, rows, one) for scale, rows, one in found]
 
 

@@ -25,7 +25,11 @@ class Scenario:
 
 def scaled(column: str, factor: float) -> Change:
     """A number is that many times as large."""
-    return lambda frame, random, _: {**frame, column: frame[column] * factor}
+
+    def change(frame: Frame, _: Generator, __: Population) -> Frame:
+        return {**frame, column: frame[column] * factor}
+
+    return change
 
 
 def mixed(column: str, level: str, points: float) -> Change:
@@ -54,8 +58,9 @@ def missing(column: str, share: float) -> Change:
 
     def change(frame: Frame, random: Generator, _: Population) -> Frame:
         lost = random.random(len(frame[column])) < share
-        empty = np.nan if frame[column].dtype.kind == "f" else None
-        return {**frame, column: np.where(lost, empty, frame[column])}
+        values = frame[column].copy()
+        values[lost] = np.nan if values.dtype.kind == "f" else None
+        return {**frame, column: values}
 
     return change
 
@@ -83,13 +88,17 @@ def unseen(column: str, share: float) -> Change:
 
 def torn(column: str) -> Change:
     """The same values, at other rows: what belonged together no longer does."""
-    return lambda frame, random, _: {**frame, column: random.permutation(frame[column])}
+
+    def change(frame: Frame, random: Generator, _: Population) -> Frame:
+        return {**frame, column: random.permutation(frame[column])}
+
+    return change
 
 
 def shifted(logits: float) -> Change:
     """A bug of the model adds to every margin."""
 
-    def change(frame: Frame, random: Generator, population: Population) -> Frame:
+    def change(frame: Frame, _: Generator, population: Population) -> Frame:
         margin = np.log(frame["score"] / (1 - frame["score"])) + logits
         score = 1 / (1 + np.exp(-margin))
         decision = np.where(score >= population.threshold, "act", "leave").astype(object)
@@ -121,6 +130,16 @@ def blinder(slope: float) -> Change:
     return change
 
 
+def fewer(odds: float) -> Change:
+    """Monthly customers, by other rules than before, have that much lower log-odds of the outcome."""
+
+    def change(frame: Frame, random: Generator, _: Population) -> Frame:
+        margin = np.log(frame["score"] / (1 - frame["score"])) - odds * (frame["contract"] == "monthly")
+        return {**frame, "outcome": random.random(len(margin)) < 1 / (1 + np.exp(-margin))}
+
+    return change
+
+
 GROSS = (
     Scenario("mean of income x 1.3", scaled("income", 1.3)),
     Scenario("mean of income x 1.87", scaled("income", 1.87)),
@@ -141,3 +160,4 @@ SMALL = (
     Scenario("senior 20 -> 25 %", flagged("senior", 0.20, 0.25), within=13, share=0.9),
     Scenario("a score bug of .2 logit", shifted(0.2), within=7, share=0.9),
 )
+NAMED = {scenario.name: scenario for scenario in (*GROSS, *SMALL)}
