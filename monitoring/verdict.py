@@ -23,9 +23,9 @@ SCALES = (1, 7, 28)
 """Windows that are pooled."""
 RING = SCALES[-1]
 WEIGHTS = (1.5, 8.0)
-"""A test of one degree of freedom gets two thirds of an equal share of the budget, one of several an eighth: their p rests on
-an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve. Outcomes
-are few tests of large cells, and share their budget equally."""
+"""A test of one degree of freedom gets two thirds of an equal share of the budget, one of several an eighth: their p
+rests on an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve.
+Outcomes are few tests of large cells, and share their budget equally."""
 Rated = tuple[float, int, int, Tested]
 """The adjusted p of a test, the scale of its pool, the rows in it, and the test."""
 
