@@ -51,3 +51,13 @@ def variables() -> list[tuple[str, str]]:
 def substituted(expression: str) -> str:
     """As Grafana sends it."""
     return re.sub(r"\$\w+", ".*", expression.replace("$__rate_interval", "5m"))
+
+
+def queries_of_the_runbook() -> list[tuple[str, str]]:
+    """Every query that docs/runbook.md tells to ask, and under which heading."""
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    return [
+        (heading, query.strip())
+        for heading, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+        for query in re.findall(r"```promql\n(.*?)```", section, re.DOTALL)
+    ]

@@ -1,4 +1,4 @@
-"""Dashboards: they are what their description says, load in Grafana, and ask what Prometheus understands."""
+"""Dashboards are what their description says; what they and the runbook ask, Prometheus understands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy.grafana.dashboards import MODELS, MONITORING, SERVICE
-from tests.deploy.files import dashboards, panels, substituted
+from tests.deploy.files import dashboards, panels, queries_of_the_runbook, substituted
 from tests.deploy.programs import program
 
 
@@ -23,6 +23,7 @@ def test_the_files_are_what_their_description_says() -> None:
 
 def test_promtool_understands_every_query(tmp_path: Path) -> None:
     asked = [substituted(target["expr"]) for _, panel in panels() for target in panel["targets"]]
+    asked += [query for _, query in queries_of_the_runbook()]
     made = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(asked)]
     file = tmp_path / "panels.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": made}]}))

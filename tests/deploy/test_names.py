@@ -1,4 +1,4 @@
-"""What rules and dashboards ask for is there: each metric, label and value is one that a server or a monitor exports."""
+"""What rules and dashboards ask for is there: each metric, label and value is one that somebody exports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from cli.workspace import ROOT
-from tests.deploy.files import ALERTS, RECORDED, panels, rules, substituted, variables
+from tests.deploy.files import ALERTS, RECORDED, panels, queries_of_the_runbook, rules, substituted, variables
 from tests.deploy.queries import read
 
 TARGET = {"namespace", "pod", "job", "instance"}
@@ -78,6 +78,7 @@ def expressions() -> Iterator[tuple[str, str]]:
     for where, panel in panels():
         for target in panel["targets"]:
             yield where, substituted(target["expr"])
+    yield from queries_of_the_runbook()
 
 
 def test_every_metric_and_label_is_exported() -> None:
