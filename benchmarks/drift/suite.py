@@ -76,7 +76,7 @@ def delays(name: str, streams: int, seed: int) -> list[int]:
 
 
 def concept(lost: float, most: int, streams: int, seed: int) -> tuple[float, list[int]]:
-    """What is really lost of the ROC-AUC where that much should be, and windows of 1,000 outcomes until the alarm, after
+    """What is lost of the ROC-AUC where about that much should be, and windows of 1,000 outcomes until the alarm, after
     28 without, against a reference of 100,000.
 
     More than .1 is lost where outcomes follow a part of the score only, less where they change for some customers.
