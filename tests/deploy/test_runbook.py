@@ -41,13 +41,8 @@ def test_every_heading_says_what_it_means_how_to_look_what_to_do_and_when_it_is_
 
 def commands() -> Iterator[list[str]]:
     """Every command of ours in the text."""
-    spans = [
-        *re.findall(r"`([^`\n]*)`", TEXT),
-        *(line for b in re.findall(r"```bash\n(.*?)```", TEXT, re.S) for line in [b]),
-    ]
-    for span in spans:
-        if span.startswith("holdfast "):
-            yield shlex.split(span, comments=True)[1:]
+    for span in re.findall(r"(?:`|```bash\n)(holdfast [^`\n]*)", TEXT):
+        yield shlex.split(span, comments=True)[1:]
 
 
 def test_every_command_is_one() -> None:
