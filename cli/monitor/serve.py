@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +16,9 @@ from cli.console import Out
 from cli.monitor.app import SkewShare
 from cli.workspace import Workspace
 from model.profile import Profile
+from monitoring.ledger import Ledger
+
+log = logging.getLogger("holdfast.monitoring")
 
 UseCase = Annotated[str | None, typer.Argument(help="Default: HOLDFAST_USECASE.", show_default=False)]
 GRACE = 1
@@ -40,6 +45,24 @@ def profiles() -> Callable[[str], Profile | None]:
     return profile
 
 
+def attend(workspace: Workspace, ledger: Ledger, skew_share: float | None) -> None:
+    """Make a pass, and tell what came of it."""
+    from cli.monitor.once import once
+    from monitoring import asking
+
+    done = once(workspace, ledger, skew_share=skew_share)
+    for one in done.passed.alarms:
+        columns = ", ".join(dict.fromkeys(finding["column"] for finding in one.verdict["findings"]))
+        log.warning("%s, window %d alarms: %s", one.model, one.number, columns)
+    for line in done.passed.trouble:
+        log.error("not read: %s", line)
+    for model, (often, why) in done.passed.unknown.items():
+        log.error("%d answers of %s were not counted: %s", often, model, why)
+    if done.request is not None:
+        asking.told(ledger, done.request)
+        log.warning("a new model is asked for: holdfast retrain %s --verdict %s", workspace.usecase.name, done.verdict)
+
+
 def serve(
     usecase: UseCase = None,
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page, /metrics and /v1/verdicts.")] = 3003,
@@ -50,7 +73,6 @@ def serve(
     """Watch for as long as it runs: a pass every minute; the page, metrics for Prometheus and verdicts over HTTP."""
     import uvicorn
 
-    from cli.monitor.once import once
     from cli.monitor.timer import Timer
     from cli.monitor.web import application
     from monitoring.ledger import open_ledger
@@ -62,7 +84,7 @@ def serve(
     settings, name = workspace.settings, workspace.usecase.name
     ledger = open_ledger(settings.monitor_url, workspace.home, name)
     logs.configure(settings)
-    timer = Timer(lambda: once(workspace, ledger, skew_share=skew_share), every)
+    timer = Timer(lambda: attend(replace(workspace), ledger, skew_share), every)  # each with a clock of its own
     watched = Watched(workspace.usecase, ledger, profiles(), workspace.home / "monitor" / "reports", every)
     app = application(watched, timer, Keys(settings))
     config = uvicorn.Config(
