@@ -156,6 +156,13 @@ class Streams:
                 self._known[model] = Stream(model, profile, self.usecase.watch, self.ledger)
         return self._known.get(model)
 
+    def close_due(self, now: int) -> None:
+        """Close windows by time whose time is over, of every model."""
+        for model in {*self.ledger.models(), *self.touched}:
+            if (stream := self.of(model)) is not None and stream.due(now):
+                stream.close()
+                self.touched.add(model)
+
     def closed(self) -> list[Closed]:
         """Windows that were closed since the last commit."""
         return [one for model in sorted(self.touched) for one in self._known[model].closed]
@@ -211,10 +218,7 @@ def _run(
         blocks = _counted(chunk, ledger, streams, change, strangers)
         newest += [int(block.times.max()) for block in blocks]
         if chunk.last:
-            for model in ledger.models():
-                if (stream := streams.of(model)) is not None and stream.due(began):
-                    stream.close()
-                    streams.touched.add(model)
+            streams.close_due(began)
         passing = Pass(usecase, ledger, log, replace(chunk, blocks=blocks), began, streams.closed(), change, streams)
         for watcher in watchers:
             watcher.watch(passing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +87,7 @@ class Stream:
             labelled=self._window.labelled,
             late=self._late,
             window=self._window.to_bytes(),
-            verdict=self._judged().to_json(),
+            verdict=msgspec.json.decode(msgspec.json.encode(self._judged().to_json())),  # plain, as it is kept
             reference=label,
         )
         self.closed.append(made)
