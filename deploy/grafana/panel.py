@@ -153,7 +153,16 @@ def dashboard(name: str, about: str, rows: dict[str, tuple[Panel, ...]], variabl
     y = 0
     for question, row in rows.items():
         place = {"x": 0, "y": y, "w": 24, "h": 1}
-        panels.append({"id": len(panels) + 1, "type": "row", "title": question, "gridPos": place, "panels": []})
+        panels.append(
+            {
+                "id": len(panels) + 1,
+                "type": "row",
+                "title": question,
+                "gridPos": place,
+                "collapsed": False,
+                "panels": [],
+            }
+        )
         x, y, tallest = 0, y + 1, 0
         for panel in row:
             if x + panel.wide > 24:
@@ -216,3 +225,8 @@ def dashboard(name: str, about: str, rows: dict[str, tuple[Panel, ...]], variabl
         ],
         "panels": panels,
     }
+
+
+NAMESPACE = variable("namespace", "holdfast_ready", "Namespace")
+MODEL = variable("model", 'holdfast_monitor_window_rows{namespace=~"$namespace"}', "Model")
+SHARE: dict[str, Any] = {"axis": (0, 1)}

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.grafana.dashboards import MODELS, MONITORING, SERVICE
+from deploy.grafana import DASHBOARDS
 from tests.deploy.files import dashboards, panels, queries_of_the_runbook, substituted
 from tests.deploy.programs import program
 
 
 def test_the_files_are_what_their_description_says() -> None:
-    described = {f"{one['uid'].removeprefix('holdfast-')}.json": one for one in (SERVICE, MODELS, MONITORING)}
-    assert dashboards() == json.loads(json.dumps(described)), "run `python -m deploy.grafana.dashboards`"
-    assert len(described) == 3
+    described = {f"{name}.json": one for name, one in DASHBOARDS.items()}
+    assert dashboards() == json.loads(json.dumps(described)), "run `python -m deploy.grafana`"
+    assert [one["uid"] for one in DASHBOARDS.values()] == [f"holdfast-{name}" for name in DASHBOARDS]
 
 
 def test_promtool_understands_every_query(tmp_path: Path) -> None:
