@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.profile import Profile
-from monitoring.inputs import Tested
+from monitoring.inputs import Tested, effective
 
 ENOUGH = 25.0
 """Sum of n p (1 - p) from which on outcomes are judged: before, the normal approximation does not hold."""
@@ -34,7 +34,8 @@ def tested(profile: Profile, outcomes: NDArray[np.int64]) -> Iterator[Tested]:
     n, size, y, before = n[there], size[there], now[1][there], then[1][there]
     base = (before + 0.5) / (size + 1)
     pooled = (y + before + 0.5) / (n + size + 1)
-    n_eff = n * size / (n + size)
+    rows, reference = float(n.sum()), float(size.sum())
+    n_eff = n * size / (n + size) * effective(rows, reference) * (rows + reference) / (rows * reference)
     information = n_eff * pooled * (1 - pooled)
     if float((n * base * (1 - base)).sum()) < ENOUGH:
         return

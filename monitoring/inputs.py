@@ -24,8 +24,8 @@ LEAST = 5.0
 """Expected rows of a cell; rarer ones are merged."""
 
 Floats = NDArray[np.float64]
-Inflation = Callable[[str, float], float]
-"""By how much days inflate the statistic of a test, of so many effective rows."""
+Inflation = Callable[[str, float, float], float]
+"""By how much days, and customers who come back, inflate the statistic of a test of n rows against so many."""
 
 
 @dataclass
@@ -53,6 +53,14 @@ class Tested:
     exact: bool = False
 
 
+def effective(n: float, size: float) -> float:
+    """The harmonic size of two samples, n / (1 + n / size), where n counts as at most `size`: in a pool of many windows
+    the same customers come back, who are no new evidence, and nobody says how many they are.
+    """
+    n = min(n, size)
+    return n * size / (n + size)
+
+
 def number_of_tests(profile: Profile) -> int:
     """How many tests one pool is put to, whatever it holds."""
     more = (2 if column.kind == "number" else column.body for column in profile.columns if column.body > 2)
@@ -67,8 +75,10 @@ def tested(profile: Profile, counts: Counts, days: float) -> Iterator[Tested]:
     """
     layout, season = profile.layout, profile.season
 
-    def inflation(test: str, n_eff: float) -> float:
-        return 1.0 if season is None else season.inflation(test, n_eff, days)
+    def inflation(test: str, n: float, size: float) -> float:
+        n_eff = n * size / (n + size)
+        returning = n_eff / effective(n, size)
+        return returning if season is None else returning * season.inflation(test, n_eff / returning, days)
 
     for place, column in enumerate(profile.columns):
         now, then = layout.column(counts, place), layout.column(profile.counts, place)
@@ -80,17 +90,15 @@ def tested(profile: Profile, counts: Counts, days: float) -> Iterator[Tested]:
         now, then = layout.pair(counts, place), layout.pair(profile.counts, place)
         n, size = float(now.sum()), float(then.sum())
         if n and size:
-            n_eff = n * size / (n + size)
             one = _shape(name, "inputs", "pair", now, then, ordered=False)
             if one is not None:
-                yield _floored(one, n_eff, inflation(f"pair {name}", n_eff))
+                yield _floored(one, n * size / (n + size), inflation(f"pair {name}", n, size))
 
 
 def _rates(column: Column, now: Counts, then: Counts, inflation: Inflation) -> Iterator[Tested]:
     n, size, body = float(now.sum()), float(then.sum()), column.body
     if not n or not size:
         return
-    n_eff = n * size / (n + size)
     beyond = "range" if column.kind == "number" else "unseen"
     for test, x, r in (
         ("missing", float(now[-1]), float(then[-1])),
@@ -98,7 +106,7 @@ def _rates(column: Column, now: Counts, then: Counts, inflation: Inflation) -> I
     ):
         if x / n == r / size:
             continue
-        more = 1.0 / inflation(f"{test} {column.name}", n_eff)
+        more = 1.0 / inflation(f"{test} {column.name}", n, size)
         before, after = r / size, x / n
         if after > before:
             p = tails.excess(x * more, n * more, r, size, RATE)
@@ -117,7 +125,7 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
     shape = _shape(column.name, track, "shape", now, then, ordered=column.kind == "number")
     if shape is None:
         return
-    yield _floored(shape, n_eff, inflation(f"shape {column.name}", n_eff))
+    yield _floored(shape, n_eff, inflation(f"shape {column.name}", n, size))
     if len(then) == 2:
         return
     if column.kind == "category":
@@ -137,7 +145,7 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
                 shape.after,
                 n_eff * moved**2,
             )
-            yield _floored(one, n_eff, inflation(f"{test} {column.name}", n_eff))
+            yield _floored(one, n_eff, inflation(f"{test} {column.name}", n, size))
 
 
 def _mix(column: Column, track: Track, now: Counts, then: Counts, inflation: Inflation) -> Iterator[Tested]:
@@ -150,7 +158,7 @@ def _mix(column: Column, track: Track, now: Counts, then: Counts, inflation: Inf
         statistic = tails.two_rates(float(now[place]), n, float(then[place]), size)
         effect = float(np.sqrt(statistic / n_eff))
         one = Tested(column.name, track, "mix", effect, abs(after - before), place, before, after, statistic)
-        yield _floored(one, n_eff, inflation(f"shape {column.name}", n_eff))
+        yield _floored(one, n_eff, inflation(f"shape {column.name}", n, size))
 
 
 def _floored(one: Tested, n_eff: float, inflated: float) -> Tested:

@@ -141,3 +141,14 @@ def test_levels_and_values_that_were_never_there_do_not_break_a_verdict() -> Non
     frame = {"one": np.array([None] * 100, object), "nothing": np.zeros(100), "same": np.full(100, np.inf)}
     findings = judge(profile, [Window.from_frame(profile, frame)]).findings
     assert {(finding.column, finding.test) for finding in findings} >= {("one", "missing"), ("same", "range")}
+
+
+def test_the_same_customers_scored_day_after_day_are_no_new_evidence() -> None:
+    random = np.random.default_rng(8)
+    alarms = 0
+    for seed in range(3):
+        population = Population(seed)
+        profile = Profile.from_frame(population.draw(3_000, random))
+        customers = Window.from_frame(profile, population.draw(3_000, random))
+        alarms += judge(profile, [customers] * 28).alarm
+    assert alarms == 0
