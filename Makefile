@@ -5,7 +5,7 @@ PORT ?= 3000
 BIN := .venv/bin
 LOCKS := uv serving jobs spark dev
 
-.PHONY: env run demo-skew test prove lint format lock bench clean
+.PHONY: env run demo-skew demo-drift test prove lint format lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -26,6 +26,9 @@ run: env ## from nothing to an answered request, then serve (HOLDFAST_USECASE, P
 
 demo-skew: env ## the story with numbers: one feature, written twice
 	@$(BIN)/holdfast demo-skew
+
+demo-drift: env ## the story with numbers: other customers, then other outcomes, and a monitor that sees both
+	@$(BIN)/holdfast demo-drift
 
 test: env ## everything quick enough for every change
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal

@@ -59,7 +59,7 @@ class HoldfastError(Exception):
     ArchiveError                                        a model cannot be moved to or from where archives are
     RegistryError, Conflict, Busy                       an alias or a way back does not exist, or others were first
     VerifyError                                         the journal or a stored model is not what it was
-    ParityError, ServerError                            two paths differ; a server did not come up
+    ParityError, ServerError, DemoError                 two paths differ; a server, or what was to appear, did not
     """
 
 

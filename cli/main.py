@@ -37,6 +37,7 @@ COMMANDS = {
     "explain": "cli.explain:explain",
     "monitor": "cli.monitor:monitor",
     "demo-skew": "cli.modelling:demo_skew",
+    "demo-drift": "cli.modelling:demo_drift",
 }
 """Where each command, or group of commands, is: a command imports what it needs, as all of it takes seconds."""
 

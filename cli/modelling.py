@@ -119,6 +119,19 @@ def demo_skew(as_json: AsJson = False) -> None:
     out.result(asdict(told))
 
 
+def demo_drift(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave server and monitor up, to look at the page.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The story with numbers: other customers, then other outcomes; and what a monitor makes of them by itself."""
+    from cli.demo_drift import drift  # late, with scipy
+
+    out, workspace = _prepared("telco", as_json)
+    with out.progress() as progress:
+        tag = _model(out, workspace, progress)
+    out.result(drift(workspace, tag, out, keep=keep))
+
+
 def run(
     port: Annotated[
         int, typer.Option(min=1, max=65_533, help="HTTP port; gRPC and metrics have the two behind it.")
