@@ -1,6 +1,6 @@
 """promtool and prometheus on any machine: from the PATH, or else out of Debian's package, without root.
 
-Version 2: since 3.0 a range leaves out its first instant, and the figures that tests expect in texts are a little others.
+Version 2: since 3.0 a range leaves out its first instant, and figures in the texts that tests expect are others.
 """
 
 from __future__ import annotations
