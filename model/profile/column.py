@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ class Column:
         edges: upper bounds (inclusive) of all bins but the last, ascending. low, high: the range: that of the
             reference, and half its width on either side.
         levels: those of the reference, the most frequent ones first; at most `LEVELS`, any other counts as unseen.
+        chosen: whether the levels are some of too many.
         groups: per cell, which of at most `GROUPS` coarse cells it is in, in pairs; `GROUPS` for none.
     """
 
@@ -35,6 +37,7 @@ class Column:
     high: float = 0.0
     levels: tuple[str, ...] = ()
     groups: tuple[int, ...] = ()
+    chosen: bool = False
 
     @property
     def body(self) -> int:
@@ -132,11 +135,26 @@ def number(name: str, role: Role, values: NDArray[np.float64]) -> Column:
 
 
 def category(name: str, role: Role, values: list[Any], declared: tuple[str, ...] = ()) -> Column:
-    """The cells of a category, from its values in the reference and the levels that are declared for it."""
+    """The cells of a category, from its values in the reference and the levels that are declared for it.
+
+    Where there are too many levels for all to be kept, those are that are frequent among half of the rows (`choosing`);
+    the other half then counts (`Column.chosen`). Rows that both choose and count would have the chosen ones seem more
+    frequent than they are, and windows seem to lack them.
+    """
     found = Counter(said for said in map(text, values) if said is not None)
+    chosen = len({*found, *declared}) > LEVELS
+    if chosen:
+        half = choosing(np.arange(len(values))).tolist()
+        found = Counter(said for said in map(text, compress(values, half)) if said is not None)
     known = sorted({*found, *declared}, key=lambda level: (-found[level], level))[:LEVELS]
     counts = np.array([*(found[level] for level in known), 0, 0], np.int64)
-    return _grouped(Column(name, "category", role, levels=tuple(known)), counts)
+    return _grouped(Column(name, "category", role, levels=tuple(known), chosen=chosen), counts)
+
+
+def choosing(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows of a reference, by position, choose levels: about half of them, in no pattern (Knuth's multiplicative
+    hash)."""
+    return (rows.astype(np.uint64) * np.uint64(2_654_435_761) >> np.uint64(16)) % np.uint64(2) == 0
 
 
 def _grouped(column: Column, counts: NDArray[np.int64]) -> Column:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.profile import former, season, tree
-from model.profile.column import Column, category, number
+from model.profile.column import Column, category, choosing, number
 from model.profile.counting import DECILES, Counts, Layout, length, listed, numbers, take
 from model.profile.schema import ProfileError, Schema, read
 from model.profile.season import Season
@@ -65,9 +65,8 @@ class Profile:
         if not rows:
             raise ProfileError("the frame has no rows: a reference needs some thousands")
         layout = replace(layout, pairs=_pairs(layout, frame), deciles=_deciles(layout, frame))
-        counts, _, _ = layout.count(frame)
-        own = [name for name in kinds if name != layout.time]
-        days = [layout.count(take(frame, own, where))[0] for _, where in layout.days(frame)]
+        counts = _counted(layout, frame, np.arange(rows))
+        days = [_counted(layout, frame, where) for _, where in layout.days(frame)]
         measured = season.measure(layout, counts, np.stack(days)) if days else None
         return Profile(layout, counts, rows, measured, dict(use or {}))
 
@@ -162,6 +161,18 @@ class Profile:
             return Profile.from_json(said)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ProfileError(f"{path}: {error}") from None
+
+
+def _counted(layout: Layout, frame: Any, rows: NDArray[np.int64]) -> Counts:
+    """The counts of some rows of a reference; a column whose levels some of them chose, of the others."""
+    own = [column.name for column in layout.columns] + [name for name in (layout.outcome,) if name]
+    counts, _, _ = layout.count(take(frame, own, rows))
+    chosen = [place for place, column in enumerate(layout.columns) if column.chosen]
+    if chosen:
+        others, _, _ = layout.count(take(frame, own, rows[~choosing(rows)]))
+        for place in chosen:
+            layout.column(counts, place)[:] = layout.column(others, place)
+    return counts
 
 
 def _pairs(layout: Layout, frame: Any) -> tuple[tuple[int, int], ...]:

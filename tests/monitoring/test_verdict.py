@@ -152,3 +152,14 @@ def test_the_same_customers_scored_day_after_day_are_no_new_evidence() -> None:
         customers = Window.from_frame(profile, population.draw(3_000, random))
         alarms += judge(profile, [customers] * 28).alarm
     assert alarms == 0
+
+
+@pytest.mark.parametrize("levels", [100, 300, 5_000])
+def test_a_category_of_more_levels_than_are_kept_is_quiet_until_it_changes(levels: int) -> None:
+    random = np.random.default_rng(levels)
+    places = np.array([f"place {number}" for number in range(levels)], object)
+    profile = Profile.from_frame({"place": random.choice(places, 10_000)})
+    windows = [Window.from_frame(profile, {"place": random.choice(places, 1_000)}) for _ in range(28)]
+    assert not [place for place in range(1, 29) if judge(profile, windows[:place]).alarm]
+    moved = np.where(random.random(1_000) < 0.1, profile.columns[0].levels[0], random.choice(places, 1_000))
+    assert judge(profile, [Window.from_frame(profile, {"place": moved})]).alarm
