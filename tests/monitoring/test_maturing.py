@@ -124,6 +124,13 @@ class Place:
         """The counters, without zeros."""
         return {label: n for (kind, label), n in self.ledger.counters().items() if kind == "outcomes" and n}
 
+    def due(self) -> dict[int, int]:
+        """Which slices will be looked at from when on, microseconds after noon; the log is not read for others."""
+        due, _ = msgspec.msgpack.decode(
+            self.ledger.note("outcomes") or b"", strict=False, type=tuple[dict[int, int], Any]
+        )
+        return {slice_ * marks.SLICE - NOON: moment - NOON for slice_, moment in due.items()}
+
     def labelled(self) -> int:
         """Outcomes in windows, open and closed."""
         opened = self.ledger.opened(TAG)
@@ -174,13 +181,15 @@ def test_an_outcome_counts_when_its_prediction_is_mature_and_not_sooner(place: P
     place.tell(told(True, prediction_id=first.id), told(False, key="b", at=2 * HOUR))
     place.passed(MATURES - 1, usecase())
     assert (place.outcomes(), place.labelled()) == ({"immature": 2}, 0)
+    assert place.due() == {0: MATURES, HOUR: HOUR + MATURES}
     place.passed(MATURES, usecase())
     assert (place.outcomes(), place.labelled()) == ({"matched": 1, "immature": 1}, 1)
     place.passed(MATURES + HOUR - 1, usecase())
     assert place.outcomes() == {"matched": 1, "immature": 1}
+    assert place.due() == {HOUR: HOUR + MATURES}
     for _ in range(2):
         place.passed(MATURES + HOUR, usecase())
-        assert (place.outcomes(), place.labelled()) == ({"matched": 2}, 2)
+        assert (place.outcomes(), place.labelled(), place.due()) == ({"matched": 2}, 2, {})
     expected = Window.from_outcomes(profile, np.array([0.3, 0.05]), np.array([True, False]))
     assert (place.counts(profile)[profile.layout.told :] == expected.counts[profile.layout.told :]).all()
 
@@ -189,6 +198,8 @@ def test_an_outcome_counts_when_its_prediction_is_mature_and_not_sooner(place: P
 def test_one_that_comes_late_counts_then_and_a_correction_does_not_count_again(place: Place) -> None:
     made = answer("a", "b", at=0)
     place.put([made])
+    place.passed(0, usecase())
+    assert (place.outcomes(), place.due()) == ({}, {0: MATURES})
     place.passed(MATURES, usecase())
     assert place.outcomes() == {"missing": 2}
     place.tell(told(True, observed=1, prediction_id=f"{made.id}-0"))
@@ -202,6 +213,16 @@ def test_one_that_comes_late_counts_then_and_a_correction_does_not_count_again(p
     place.passed(MATURES, usecase())
     assert place.outcomes() == {"missing": 1, "matched": 1, "corrected": 1}
     assert [fact["labelled"] for fact in place.ledger.facts("performance", TAG)] == [1, 1]
+
+
+@pytest.mark.usefixtures("profile")
+def test_an_answer_that_is_in_the_log_twice_counts_once(tmp_path: Path) -> None:
+    place, made = files(tmp_path), [answer("a", at=0), answer("b", at=1)]
+    for _ in range(2):
+        place.put([*made])
+        place.tell(told(True, prediction_id=made[0].id))
+        place.passed(MATURES + HOUR, usecase())
+        assert (place.outcomes(), place.labelled()) == ({"matched": 1, "missing": 1}, 1)
 
 
 @pytest.mark.usefixtures("profile")
