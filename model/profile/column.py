@@ -154,7 +154,8 @@ def category(name: str, role: Role, values: list[Any], declared: tuple[str, ...]
 def choosing(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows of a reference, by position, choose levels: about half of them, in no pattern (Knuth's multiplicative
     hash)."""
-    return (rows.astype(np.uint64) * np.uint64(2_654_435_761) >> np.uint64(16)) % np.uint64(2) == 0
+    hashed = rows.astype(np.uint64) * np.uint64(2_654_435_761) >> np.uint64(16)
+    return np.asarray(hashed % np.uint64(2) == 0, np.bool_)
 
 
 def _grouped(column: Column, counts: NDArray[np.int64]) -> Column:
