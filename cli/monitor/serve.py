@@ -14,6 +14,7 @@ import typer
 
 from cli.console import Out
 from cli.monitor.app import SkewShare
+from cli.monitor.reporting import Reporter
 from cli.workspace import Workspace
 from model.profile import Profile
 from monitoring.ledger import Ledger
@@ -45,8 +46,8 @@ def profiles() -> Callable[[str], Profile | None]:
     return profile
 
 
-def attend(workspace: Workspace, ledger: Ledger, skew_share: float | None) -> None:
-    """Make a pass, and tell what came of it."""
+def attend(workspace: Workspace, ledger: Ledger, reporter: Reporter, skew_share: float | None) -> None:
+    """Make a pass, tell what came of it, and have reports made of windows with which an alarm begins."""
     from cli.monitor.once import once
     from monitoring import asking
 
@@ -54,6 +55,10 @@ def attend(workspace: Workspace, ledger: Ledger, skew_share: float | None) -> No
     for one in done.passed.alarms:
         columns = ", ".join(dict.fromkeys(finding["column"] for finding in one.verdict["findings"]))
         log.warning("%s, window %d alarms: %s", one.model, one.number, columns)
+        before = ledger.closed(one.model, len(done.passed.closed) + 1)
+        if not any(window.alarm for window in before if window.number == one.number - 1):
+            reporter.ask(one)
+    reporter.go_on()
     for line in done.passed.trouble:
         log.error("not read: %s", line)
     for model, (often, why) in done.passed.unknown.items():
@@ -84,7 +89,10 @@ def serve(
     settings, name = workspace.settings, workspace.usecase.name
     ledger = open_ledger(settings.monitor_url, workspace.home, name)
     logs.configure(settings)
-    timer = Timer(lambda: attend(replace(workspace), ledger, skew_share), every)  # each with a clock of its own
+    reporter = Reporter(name)
+    timer = Timer(
+        lambda: attend(replace(workspace), ledger, reporter, skew_share), every
+    )  # each with a clock of its own
     watched = Watched(workspace.usecase, ledger, profiles(), workspace.home / "monitor" / "reports", every)
     app = application(watched, timer, Keys(settings))
     config = uvicorn.Config(
@@ -104,9 +112,11 @@ def serve(
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # it stops at a signal, and then raises it again
         server.run()
+    busy = timer.stop()
+    reporter.stop()
     if not server.started:
         raise typer.Exit(1)
-    if timer.stop():  # mid-pass: its transaction never was; libraries with threads of their own are not waited for
+    if busy:  # mid-pass: its transaction never was; libraries with threads of their own are not waited for
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
