@@ -79,7 +79,9 @@ def write(path: Path, reference: pd.DataFrame, window: pd.DataFrame, columns: Se
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        _save(Path(name), reference, window, usable)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _run(reference, window, usable).save_html(name)
         text = Path(name).read_text(encoding="utf-8")
         told = f'<p style="margin:1rem;font-family:sans-serif"><strong>{escape(title)}</strong><br>{escape(NOTE)}</p>'
         Path(name).write_text(text.replace("<body>", f"<body>{told}", 1), encoding="utf-8")
@@ -97,7 +99,19 @@ def sweep(directory: Path, prefix: str, keep: int = KEPT) -> None:
         path.unlink(missing_ok=True)
 
 
-def _save(path: Path, reference: pd.DataFrame, window: pd.DataFrame, columns: Sequence[Column]) -> None:
+def flags(reference: pd.DataFrame, window: pd.DataFrame, columns: Sequence[Column]) -> tuple[set[str], bool]:
+    """Which columns Evidently's defaults call drifted, and whether half of them are: what benchmarks compare with."""
+    found, whole = set(), False
+    for metric in _run(reference, window, columns).dict()["metrics"]:
+        said, value = metric["config"], metric["value"]
+        if "column" not in said:
+            whole = value["share"] >= said["drift_share"]
+        elif (value < said["threshold"]) == ("p_value" in said["method"]):
+            found.add(said["column"])
+    return found, whole
+
+
+def _run(reference: pd.DataFrame, window: pd.DataFrame, columns: Sequence[Column]) -> Any:
     os.environ["DO_NOT_TRACK"] = "1"  # nothing is told to its makers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that it imports, and of columns that are constant
@@ -110,7 +124,7 @@ def _save(path: Path, reference: pd.DataFrame, window: pd.DataFrame, columns: Se
         about = DataDefinition(numerical_columns=names["number"], categorical_columns=names["category"])
         order = [column.name for column in columns]
         sides = [Dataset.from_pandas(side[order], data_definition=about) for side in (window, reference)]
-        Report([DataDriftPreset()]).run(*sides).save_html(str(path))
+        return Report([DataDriftPreset()]).run(*sides)
 
 
 def _value(one: Prediction, column: Column) -> Any:

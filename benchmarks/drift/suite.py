@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.drift.population import Frame, Generator, Population
+from benchmarks.drift.population import Frame, Population
 from benchmarks.drift.scenarios import NAMED, Change, blinder, fewer
 from monitoring import Profile, Window, judge
 
 REFERENCE = 20_000
-Judge = Callable[[Frame], bool]
 
 
 @dataclass(frozen=True)
@@ -131,20 +129,6 @@ def cost(rows: int) -> dict[str, float]:
         "window_ms": each * 1_000,
         "bytes_a_column": len(ring[-1].to_bytes()) / len(profile.columns),
     }
-
-
-def judges(
-    seed: int, others: dict[str, Callable[[Frame, Frame], bool]]
-) -> tuple[Population, Generator, dict[str, Judge]]:
-    """A population and several ways to judge a window of it, ours among them, all against one reference."""
-    population, random = Population(seed), np.random.default_rng([seed, 6])
-    reference = without(population.reference(REFERENCE, random), "outcome")
-    profile = Profile.from_frame(reference)
-
-    def ours(frame: Frame) -> bool:
-        return judge(profile, [Window.from_frame(profile, frame)]).alarm
-
-    return population, random, {"holdfast": ours, **{n: partial(other, reference) for n, other in others.items()}}
 
 
 def _stream(change: Change, rows: int, seed: int) -> tuple[Profile, Iterator[Window], Iterator[Window]]:
