@@ -84,6 +84,11 @@ def test_only_one_module_knows_spark_and_one_its_xgboost() -> None:
     assert fitting == {"training/distributed.py"}
 
 
+def test_only_one_module_knows_evidently() -> None:
+    knowing = {str(path.relative_to(ROOT)) for path in modules() if "evidently" in imported(path)}
+    assert knowing == {"monitoring/evidently.py"}
+
+
 def test_what_serves_runs_without_the_packages_that_the_serving_image_lacks() -> None:
     program = f"""
 import sys
