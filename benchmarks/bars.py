@@ -49,6 +49,13 @@ def strikes(blow: str, stores: str, times: int, commands: str = f"{DATA},{MODELS
     return f"{len(rows)} commands x {times}: {hits} hit, 0 outcomes differ", True
 
 
+def counted(times: int, stores: str = "files,postgresql") -> tuple[str, bool]:
+    """Passes of monitoring killed while the log is written: each answer is counted once, or the benchmark fails."""
+    rows = figures("counted", "--times", str(times), "--stores", stores)["rows"]
+    hits, written = sum(row["hits"] for row in rows), sum(row["written"] for row in rows)
+    return f"{hits} of {len(rows) * times} kills hit; {written:,} answers, each counted once", True
+
+
 def gate() -> tuple[str, bool]:
     """Whom the promotion gate refuses, of 200 candidates of a kind on telco and of 40 on cdnow."""
     found = figures("gate", "--usecase", "telco") | figures("gate", "--usecase", "cdnow", "--count", "40")
@@ -109,6 +116,31 @@ def retrain() -> tuple[str, bool]:
     inside = measured["retrain"]["inside"]
     told = f"a day {day:.1%} of a rebuild, a retrain {whole:.0%} of before, metrics {'inside' if inside else 'OUTSIDE'}"
     return told, day <= 0.10 and whole <= 0.35 and inside
+
+
+def skew() -> tuple[str, bool]:
+    """Every logged answer about everybody, computed again; and one cent in one online row."""
+    found = figures("skew", fails=True)
+    told = f"{found['checked']:,} of {found['asked']:,} answers, {found['features']} features: "
+    told += f"{found['differing']} differ"
+    named = found["after_one_cent"] == {"total_spend": 1}
+    told += f"; one cent in one online row is {'named' if named else 'NOT named: ' + str(found['after_one_cent'])}"
+    return told, named and found["checked"] == found["asked"] >= 20_000 and not found["differing"]
+
+
+def demo_drift(told: Any) -> tuple[str, bool]:
+    """What `holdfast demo-drift` printed: quiet before the drift, and then each alarm, the page and the request."""
+    first = {
+        track: min(one["number"] for one in told["windows"] if track in one["tracks"])
+        for track in ("inputs", "outcomes")
+    }
+    alarmed = [one["number"] for one in told["windows"] if one["tracks"]]
+    took = [
+        f"{one['what']} {one['seconds']:.0f} s" for one in told["appeared"] if one["what"].startswith(("alarm", "ret"))
+    ]
+    words = f"{told['requests']:,} requests in {told['seconds']:.0f} s; drift from window {told['begins']} on: {first}"
+    holds = told["requests"] == 20_000 and told["seconds"] < 120 and told["skew"] == 0 and told["retrain"]["alarm"]
+    return f"{words}; {', '.join(took)}", holds and min(alarmed) >= told["begins"]
 
 
 def searched(environ: dict[str, str]) -> tuple[str, bool]:

@@ -135,6 +135,13 @@ def searched() -> tuple[str, bool]:
         return bars.searched(environ)
 
 
+def demo_drift() -> tuple[str, bool]:
+    """The whole loop, from a home that `run` made: drift, outcomes, and what appears by itself."""
+    with fresh() as environ:
+        holdfast({**environ, "HOLDFAST_USECASE": "telco"}, "run", "--no-stay", "--port", "3990")
+        return bars.demo_drift(holdfast(environ, "demo-drift"))
+
+
 def million_rows() -> tuple[str, bool]:
     """A million orders, one in a hundred of them bad: seconds, and whether every row is accounted for."""
     with fresh() as environ, tempfile.TemporaryDirectory() as directory:
@@ -188,6 +195,8 @@ BARS = [
         lambda: bars.strikes("kill", "files,postgresql,s3", 50, bars.MODELS),
         quick=False,
     ),
+    Bar("monitor killed, a few", "each answer counted once", lambda: bars.counted(5, "files")),
+    Bar("monitor killed", "50 times, each answer counted once", lambda: bars.counted(50), quick=False),
     Bar("server restarted", "nothing lost", lambda: bars.strikes("restart", "postgresql,redis", 10), quick=False),
     Bar("ledger, a tenth", "counters = the clients' books", lambda: bars.ledger(20_000)),
     Bar("ledger", "counters = the clients' books", lambda: bars.ledger(200_000), quick=False),
@@ -203,6 +212,8 @@ BARS = [
         quick=False,
     ),
     Bar("Open Inference Protocol", "<= 1.3x of /v1 and typed gRPC, raw tensors >= .7 of bare", bars.oip, quick=False),
+    Bar("skew", "0 differ over all logged requests; a bit is named", bars.skew, quick=False),
+    Bar("drift, end to end", "page, metrics, alarms and the request, by themselves", demo_drift),
     Bar("aggregates, wide", "<= 1.3x the bare SQL, <= 1 GiB", bars.wide, quick=False),
     Bar("online reads", "p99 of one row <= 1 ms", bars.online, quick=False),
     Bar("batch scoring", ">= 0.7 of a bare loop, memory flat", bars.batch, quick=False),

@@ -100,25 +100,25 @@ def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> d
     alarmed = [one.number for one in windows() if one.alarm]
     if alarmed:
         raise DemoError(f"windows {alarmed} alarm before there is any drift: {demo.monitor}/models/{tag}")
-    out.say(f"                {len(windows())} windows, none of which alarms")
+    before = len(windows())
+    out.say(f"                {before} windows, none of which alarms")
     out.proved(
         "act 3", f"{ACTS[2]:,} requests: a campaign; {SHARE:.0%} are about new customers, on fibre, month to month"
     )
     with ThreadPoolExecutor(1) as sending:
         cause = time.monotonic()
         sent = sending.submit(demo.ask, ACTS[2], campaign=True)
-        said(demo.until("alarm", demo.metric(inputs), cause))
+        said(demo.until("alarm on inputs", demo.metric(inputs), cause))
         request = home / "monitor" / "retrain.json"
-        said(demo.until("retrain", lambda: str(request) if request.exists() else None, cause))
+        said(demo.until("retrain request", lambda: str(request) if request.exists() else None, cause))
         sent.result()
     out.say(f"                {findings('inputs')}")
-    before = len(windows())
     out.proved("act 4", "what became of them, and a competitor has bought out who is on a contract; requests go on")
     cause = time.monotonic()
     demo.tell(demo.asked[quiet:], competitor=True)
     demo.until("outcomes", demo.metric(matched, len(demo.asked) - quiet + first), cause)
     demo.ask(ACTS[3], campaign=True)
-    said(demo.until("alarm", demo.metric(outcomes), cause))
+    said(demo.until("alarm on outcomes", demo.metric(outcomes), cause))
     out.say(f"                {findings('outcomes')}")
     demo.until("answers", demo.metric(counted, len(demo.asked)))
     page = httpx.get(f"{demo.monitor}/models/{tag}")
@@ -140,7 +140,7 @@ def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> d
         "model": tag,
         "requests": sum(ACTS),
         "answers": len(demo.asked),
-        "quiet": before,
+        "begins": before + 1,
         "windows": [{"number": one.number, "tracks": sorted(_tracks(one))} for one in windows()],
         "appeared": [asdict(one) for one in demo.appeared],
         "retrain": json.loads(request.read_text()),
