@@ -93,15 +93,20 @@ def _tables(workspace: Workspace, given: Path | str, asked: str | None) -> list[
 
 
 def migrate(usecase: UseCaseOption = None, as_json: AsJson = False) -> None:
-    """Make or bring up to date the tables of stores, registry and prediction log; again, it changes nothing."""
+    """Make or bring up to date the tables of stores, registry, log and monitoring; again, it changes nothing."""
     out, workspace = Out(as_json), Workspace.open(usecase)
     with closing(workspace.online()) as online:
         made = {"events": workspace.events.migrate(), "online": online.migrate()}
     registry, log = workspace.settings.registry_url, workspace.settings.predictions_url
+    monitor = workspace.settings.monitor_url
     if registry is not None and registry.partition(":")[0] in POSTGRESQL:
         made["registry"] = PostgresJournal(registry).migrate()
     if log is not None and log.partition(":")[0] in POSTGRESQL:
         made["predictions"] = Table(log, workspace.usecase.name).migrate()
+    if monitor is not None and monitor.partition(":")[0] in POSTGRESQL:
+        from monitoring.ledger import open_ledger  # late, with scipy
+
+        made["monitor"] = open_ledger(monitor, workspace.home, workspace.usecase.name).migrate()
     for which, what in made.items():
         out.proved(which, what)
     out.result(made)
