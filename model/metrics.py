@@ -15,7 +15,7 @@ BINS = 15
 
 def bins(probability: Floats) -> NDArray[Any]:
     """In which of the `BINS` each is, int64 of n."""
-    return np.minimum((probability * BINS).astype(int), BINS - 1)
+    return np.asarray(np.minimum((probability * BINS).astype(int), BINS - 1))
 
 
 def losses(label: NDArray[np.bool_], probability: Floats) -> Floats:
