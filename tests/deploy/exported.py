@@ -15,6 +15,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from monitoring.metrics import Monitor, Passes
+from monitoring.page.overview import LABELS
 from serving import metrics
 from serving.recorder import Recorder
 from tests.model.answers import HEADER
@@ -39,6 +40,8 @@ def main() -> None:
         watched = staged(Path(directory), 6, 3)
         monitor = Monitor(watched.usecase.name, watched.ledger, Passes())
         _add(names, [*REGISTRY.collect(), *monitor.collect()])
+    for kind, value in LABELS:  # those that nothing was counted of yet
+        names[f"holdfast_monitor_{kind}_total"]["kind"].add(value)
     print(json.dumps(names, default=sorted))  # noqa: T201  # what this program is for
 
 
