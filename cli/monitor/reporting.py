@@ -74,10 +74,10 @@ class Reporter:
         """A report of that window, soon; of several windows of a model that wait, only the newest is made."""
         self._waiting = [one for one in self._waiting if one.model != window.model] + [window]
 
-    def go_on(self) -> None:
-        """Begin the next one, if none is being made."""
+    def go_on(self) -> bool:
+        """Begin the next one, unless one is being made; whether one is, now."""
         if self._process is not None and self._process.poll() is None:
-            return
+            return True
         if self._process is not None and self._process.returncode:
             log.error("a report of Evidently's could not be made: see the lines before")
         self._process = None
@@ -86,6 +86,7 @@ class Reporter:
             own = ["report", self._usecase, "--model", one.model, "--window", str(one.number)]
             command = [sys.executable, "-m", "cli.main", "monitor", *own]
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+        return self._process is not None
 
     def stop(self) -> None:
         """Make no other one, and not this one to its end."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.monitor.once import once
-from cli.monitor.reporting import trained
+from cli.monitor.reporting import Reporter, trained
 from cli.monitor.serve import profiles
 from model.predictions.reading import Directory
 from model.profile import Profile
@@ -20,7 +20,7 @@ from monitoring import Window, evidently
 from monitoring.ledger import Ledger, open_ledger
 from monitoring.page import Watched
 from tests.browsing.browser import Browser, browser
-from tests.cli.studio import Studio, member, told
+from tests.cli.studio import Studio, member
 from tests.monitoring.page.conftest import served
 
 DAY = 200.5
@@ -36,10 +36,6 @@ class Scene:
     tag: str
     ledger: Ledger
     profile: Profile
-
-    def report(self, *words: str) -> Any:
-        """What the command told."""
-        return told("monitor", "report", "studio", *words, environ=self.studio.environ(DAY))
 
     @property
     def reports(self) -> Path:
@@ -87,10 +83,18 @@ def test_a_window_s_rows_are_those_that_were_counted(scene: Scene) -> None:
     assert closed.rows == 1_000
 
 
-def test_a_report_opens_without_a_network_and_says_that_it_is_no_alarm(scene: Scene) -> None:
-    made = scene.report("--window", "2")
-    assert (made["rows"], made["reference"]) == (1_000, "the training set")
-    path = Path(made["file"])
+def test_a_report_opens_without_a_network_and_says_that_it_is_no_alarm(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in scene.studio.environ(DAY).items():
+        monkeypatch.setenv(variable, value)
+    reporter = Reporter("studio")  # as a monitor that serves has it made
+    for window in scene.ledger.closed(scene.tag):
+        reporter.ask(window)
+    while reporter.go_on():
+        time.sleep(0.05)
+    assert [path.name for path in scene.reports.iterdir()] == [f"{scene.tag.replace(':', '-')}-2.html"]
+    path = next(scene.reports.iterdir())
     watched = Watched(scene.studio.at(DAY).usecase, scene.ledger, profiles(), scene.reports)
     with browser() as chromium, served(watched) as url:
         page = chromium.page(1280)
