@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ from cli.workspace import ROOT
 RULES, TESTS, DASHBOARDS = (ROOT / "deploy" / name for name in ("prometheus", "prometheus/tests", "grafana"))
 
 
+@cache
 def rules(name: str) -> list[dict[str, Any]]:
     """All rules of `recording` or `alerts`, in order."""
     return [rule for group in yaml.safe_load((RULES / f"{name}.yaml").read_text())["groups"] for rule in group["rules"]]
@@ -22,6 +24,7 @@ ALERTS = {rule["alert"]: rule for rule in rules("alerts")}
 RECORDED = {rule["record"]: rule for rule in rules("recording")}
 
 
+@cache
 def dashboards() -> dict[str, dict[str, Any]]:
     """The committed dashboards, by file name."""
     return {path.name: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
