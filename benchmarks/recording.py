@@ -19,7 +19,7 @@ from model import store
 from model.predictions import Entry, Header
 from serving.recorder import Recorder
 
-PACE = 4_000
+PACE = 2_000
 MOST = 40
 """Rows of the largest request."""
 

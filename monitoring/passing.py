@@ -51,7 +51,8 @@ class Passed:
     """What a pass did. Times are microseconds.
 
     Attributes:
-        counts: what was added to counters. closed: windows, in order.
+        counts: what was added to counters.
+        closed: windows, in order, without their counts; of their verdicts the findings only, for there may be many.
         newest: when the newest answer was given that was read; None where none was.
         unknown: answers by models that have no profile here, and why. trouble: parts of the log that cannot be read on.
     """
@@ -223,7 +224,7 @@ def _run(
         for watcher in watchers:
             watcher.watch(passing)
         closed = streams.drain(change)
-        windows += closed
+        windows += map(_brief, closed)
         trouble += chunk.trouble
         counts += change.counters
         passed = Passed(
@@ -240,6 +241,10 @@ def _run(
         number = ledger.commit(change)
         tell(counts["records", "counted"], closed)
     return passed
+
+
+def _brief(one: Closed) -> Closed:
+    return replace(one, window=b"", verdict={name: one.verdict[name] for name in ("alarm", "findings")})
 
 
 @contextmanager
