@@ -6,8 +6,8 @@ passes may run at once; the one that commits second is refused, and nothing of i
 
 Every answer is counted once, in the window that is open when it is read. ("records", "counted") are all of these;
 "late" are those among them that were answered before an earlier window had ended. Not counted are "duplicate": ids that
-were counted before, of which the ledger remembers those answered in the last `KEPT` (PostgreSQL holds no id twice); and
-"unknown_model": answers of models that have no profile here.
+were counted before, as far back as `duplicates.KEPT` (PostgreSQL holds no id twice); and "unknown_model": answers of
+models that have no profile here.
 """
 
 from __future__ import annotations
@@ -20,22 +20,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from features import clock
 from model import store
 from model.artefact import ArtefactError
-from model.predictions.block import Block, Part
+from model.predictions.block import Block
 from model.predictions.reading import Log
 from model.predictions.tail import ROWS, Chunk, read_on
 from model.profile import Profile, ProfileError
-from monitoring.ledger import Change, Closed, Fact, Ids, Ledger, Seen
+from monitoring.duplicates import fresh
+from monitoring.ledger import Change, Closed, Fact, Ledger
 from monitoring.stream import Stream
 from monitoring.window import Window
 from usecases import UseCase
 
-KEPT = 30 * clock.DAY
-"""Microseconds, before the newest answer, in which duplicates are recognised; what is older is counted unchecked."""
 PROFILE = "profile.json"
 
 
@@ -278,7 +275,7 @@ def _fact(passed: Passed, ledger: Ledger) -> Fact:
 
 def _counted(chunk: Chunk, ledger: Ledger, streams: Streams, change: Change, strangers: Counter[str]) -> list[Block]:
     """Count the answers of a chunk; those that were counted, without duplicates."""
-    blocks = list(chunk.blocks) if chunk.unique else _fresh(chunk.blocks, ledger, change)
+    blocks = list(chunk.blocks) if chunk.unique else fresh(chunk.blocks, ledger, change)
     known = []
     for block in blocks:
         stream = streams.of(block.model)
@@ -292,34 +289,3 @@ def _counted(chunk: Chunk, ledger: Ledger, streams: Streams, change: Change, str
             change.counters["records", "late"] += late
         known.append(block)
     return known
-
-
-def _fresh(blocks: list[Block], ledger: Ledger, change: Change) -> list[Block]:
-    """The blocks without answers that were counted before; the rest is remembered."""
-    if not blocks:
-        return []
-    ids = np.concatenate([block.ids for block in blocks])
-    times = [(int(block.times.min()), int(block.times.max())) for block in blocks]
-    start, end = min(first for first, _ in times), max(last for _, last in times)
-    _, first = np.unique(ids, return_index=True)
-    fresh = np.zeros(len(ids), np.bool_)
-    fresh[first] = True
-    for seen in ledger.seen(start, end):
-        fresh &= ~_among(seen, ids)
-    if fresh.any():
-        change.seen.append(Seen(start, end, np.sort(ids[fresh])))
-    change.unseen = end - KEPT
-    if fresh.all():
-        return list(blocks)
-    change.counters["records", "duplicate"] += int((~fresh).sum())
-    found: list[Block] = []
-    for block, here in zip(blocks, np.split(fresh, np.cumsum([len(block) for block in blocks])[:-1]), strict=True):
-        if here.any():
-            found.append(block if here.all() else Part(block, np.flatnonzero(here)))
-    return found
-
-
-def _among(seen: Ids, ids: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    places = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
-    found: np.ndarray[Any, np.dtype[np.bool_]] = seen[places] == ids
-    return found
