@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from features.clock import DAY
 from usecases._error import UseCaseError
 
-Track = Literal["inputs", "quality", "answers", "outcomes", "skew"]
+Track = Literal["inputs", "quality", "answers", "outcomes"]
 """What a finding of monitoring is about: how inputs are spread; what is missing, unseen or out of range; scores and
-decisions; what became true of them; features that two roads computed differently."""
+decisions; what became true of them. Skew is none: a new model does not mend it."""
 
 
 @dataclass(frozen=True)
