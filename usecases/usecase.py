@@ -187,6 +187,11 @@ class UseCase:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is no bool of the record contract")
             if self.label.column in self.features.fields:
                 raise UseCaseError(f"{self.name}: the outcome {self.label.column!r} is carried by the request: a leak")
+        taken = sorted({"score", "decision", "outcome"} & set(self.features.inputs))
+        if taken:
+            raise UseCaseError(
+                f"{self.name}: the input {taken[0]!r} has the name of an answer, as monitoring watches them: rename it"
+            )
         for name in self.telling:
             if name not in self.features.inputs:
                 raise UseCaseError(f"{self.name}: telling {name!r} is no input of the model")
