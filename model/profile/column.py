@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.profile.schema import ProfileError
+
 BINS = 20
 LEVELS = 60
 GROUPS = 5
@@ -95,13 +97,11 @@ class Levels(dict[Any, int]):
 
 def text(value: Any) -> str | None:
     """A value of a category as a level is written; None for what is missing."""
-    if value is None or value == "":
-        return None
     if isinstance(value, str):
-        return value
+        return value or None
     if isinstance(value, bool):
         return "true" if value else "false"
-    if type(value).__name__ in ("NAType", "NaTType") or value != value:
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -141,7 +141,10 @@ def category(name: str, role: Role, values: list[Any], declared: tuple[str, ...]
     the other half then counts (`Column.chosen`). Rows that both choose and count would have the chosen ones seem more
     frequent than they are, and windows seem to lack them.
     """
-    found = Counter(said for said in map(text, values) if said is not None)
+    try:
+        found = Counter(said for said in map(text, values) if said is not None)
+    except (TypeError, ValueError) as error:
+        raise ProfileError(f"column {name!r} is a category, and a value is none: {error}") from None
     chosen = len({*found, *declared}) > LEVELS
     if chosen:
         half = choosing(np.arange(len(values))).tolist()

@@ -137,7 +137,10 @@ class Layout:
         if column.kind == "number":
             return column.codes(numbers(values))
         levels = self._levels[place]
-        return np.array([levels[value] for value in listed(values)], np.uint8)
+        try:
+            return np.array([levels[value] for value in listed(values)], np.uint8)
+        except TypeError as error:
+            raise ProfileError(f"column {column.name!r} is a category, and a value is none: {error}") from None
 
     def grouped(self, place: int, values: Any) -> Codes:
         """Coarse cells of a column's values."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
+from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
@@ -52,13 +54,18 @@ def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
         ProfileError: for a column that the frame lacks, a kind that there is not, or a kind that can be there only once
             and is there twice.
     """
+    if not (isinstance(frame, Mapping) or hasattr(frame, "iloc")) or not len(list(frame)):
+        raise ProfileError(
+            f"a frame is a pandas DataFrame or a mapping of arrays by name, with a column at least, not {frame!r:.80}"
+        )
     if schema is None:
         found: dict[str, Any] = {str(name): _told(str(name), frame[name]) for name in frame}
     elif isinstance(schema, Mapping):
         found = {str(name): kind if isinstance(kind, str) else tuple(kind) for name, kind in schema.items()}
     else:
         found = _contract(schema)
-        found |= {n: NAMED[n] for n in ("score", "decision", "outcome", "time") if n in frame and n not in found}
+        answers: tuple[Kind, ...] = ("score", "decision", "outcome")
+        found |= {name: name for name in answers if name in frame and name not in found}
     kinds = Kind.__args__  # type: ignore[attr-defined]
     for name, kind in found.items():
         if name not in frame:
@@ -67,6 +74,8 @@ def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
             )
         if isinstance(kind, str) and kind not in kinds:
             raise ProfileError(f"column {name!r} is {kind!r}; there are {', '.join(kinds)}, or a tuple of levels")
+        if np.ndim(frame[name]) != 1:
+            raise ProfileError(f"column {name!r} has {np.ndim(frame[name])} dimensions; a column has one value per row")
     for once in ("score", "decision", "outcome", "time"):
         same = [name for name, kind in found.items() if kind == once]
         if len(same) > 1:
@@ -108,16 +117,25 @@ def _told(name: str, column: Any) -> Kind:
         named = None
     if named is not None:
         return named
-    return "number" if kind in "fiu" else "category"
+    return "number" if kind in "fiu" or (kind == "O" and _numeric(column)) else "category"
+
+
+def _numeric(column: Any) -> bool:
+    """Whether the first objects that are there are numbers, as decimals are."""
+    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    there = list(islice((value for value in values if value is not None and isinstance(value, Number | str)), 100))
+    return bool(there) and all(isinstance(value, Number) and not isinstance(value, bool) for value in there)
 
 
 def _contract(schema: Any) -> dict[str, Kind | tuple[str, ...]]:
+    """Of a contract: categories have its levels, its first time is when a row happened; keys are not watched."""
     from features.contract import Column, columns
 
     own: Iterable[Column] = columns(schema) if isinstance(schema, type) else schema
     found: dict[str, Kind | tuple[str, ...]] = {}
     for column in own:
-        if column.kind in ("key", "id"):
-            continue
-        found[column.name] = column.levels or ("category" if column.kind == "flag" else "number")
-    return {name: "skip" if kind == "number" and name.endswith("_at") else kind for name, kind in found.items()}
+        if column.kind == "time" and "time" not in found.values():
+            found[column.name] = "time"
+        elif column.kind not in ("key", "id", "time", "arrival"):
+            found[column.name] = column.levels or ("category" if column.kind == "flag" else "number")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from features.contract import Contract, Key
 from model.profile import Profile, ProfileError
 from model.profile.counting import CHUNK
+from monitoring import Window
 from tests.model.conftest import Model
 
 HERE = Path(__file__).parent
@@ -144,6 +146,41 @@ def test_a_schema_says_what_is_watched_and_as_what() -> None:
 def test_a_schema_that_does_not_fit_is_told(schema: Any, said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         Profile.from_frame(frame(100), schema)
+
+
+def test_pandas_own_dtypes_objects_and_records_are_read_alike() -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "count": pd.array(random.integers(0, 9, 500), dtype="Int64"),
+            "flag": pd.array(random.random(500) < 0.3, dtype="boolean"),
+            "text": pd.array(random.choice(["a", "b"], 500), dtype="string"),
+            "price": [Decimal(int(cents)) / 100 for cents in random.integers(0, 9_999, 500)],
+            "nothing": [None] * 500,
+        }
+    )
+    table.loc[:5, ["count", "flag", "text"]] = pd.NA
+    profile = Profile.from_frame(table)
+    assert [column.kind for column in profile.columns] == ["number", "category", "category", "number", "category"]
+    missing = {name: int(cells[-1]) for name, cells in profile.view(profile.counts).items()}
+    assert missing == {"count": 6, "flag": 6, "text": 6, "price": 0, "nothing": 500}
+    assert profile.columns[1].levels == ("false", "true")
+    window = Window.from_records(profile, ({str(name): row[name] for name in row} for row in table.to_dict("records")))
+    assert (window.counts == profile.counts).all()
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (None, "DataFrame or a mapping"),
+        ({}, "with a column at least"),
+        ({"x": np.zeros((3, 2))}, "2 dimensions"),
+        ({"x": [{}, {}]}, "'x' is a category, and a value is none"),
+    ],
+)
+def test_what_is_no_frame_is_told(frame: Any, said: str) -> None:
+    with pytest.raises(ProfileError, match=said):
+        Profile.from_frame(frame)
 
 
 def test_a_frame_without_rows_or_of_unequal_columns_is_no_reference() -> None:
