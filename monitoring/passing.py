@@ -155,7 +155,7 @@ class Streams:
         return self._known.get(model)
 
     def close_due(self, now: int) -> None:
-        """Close windows by time whose time is over, of every model."""
+        """Close windows that are due, of every model."""
         for model in {*self.ledger.models(), *self.touched}:
             if (stream := self.of(model)) is not None and stream.due(now):
                 stream.close()

@@ -77,6 +77,8 @@ class Stream:
         """Close the open window and judge it."""
         self._number += 1
         now, label = clock.now(), self._reference.label if self._reference else "settling"
+        if not self._window.rows:  # outcomes alone
+            self._start = self._end = max(self._before, 0)
         made = Closed(
             model=self.model,
             number=self._number,
@@ -100,9 +102,13 @@ class Stream:
         return made
 
     def due(self, now: int) -> bool:
-        """Whether the open window goes by time, and its time is over by the clock on the wall."""
+        """Whether the open window goes by time, and its time is over by the clock on the wall; or else holds as many
+        outcomes as a window has answers, which are not to wait for answers to fill it.
+        """
         every = self._watch.every
-        return every is not None and self._begun and clock.floor(self._end, every) + every + SLACK <= now
+        if every is None:
+            return self._window.labelled >= self._watch.rows and self._settling is None
+        return self._begun and clock.floor(self._end, every) + every + SLACK <= now
 
     def opened(self) -> Opened:
         """The open window."""

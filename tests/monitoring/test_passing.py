@@ -414,6 +414,24 @@ def test_what_watchers_find_is_committed_with_the_chunk(make: Make, profile: Pro
     assert (closed.rows, closed.labelled) == (10, 2)
 
 
+def test_outcomes_enough_for_a_window_do_not_wait_for_answers_to_fill_it(make: Make, profile: Profile) -> None:
+    place = make(rows=50)
+    place.put(answers(53))
+
+    class Telling:
+        def watch(self, pass_: Pass) -> None:
+            if pass_.last:
+                pass_.add(TAG, Window.from_outcomes(profile, np.full(60, 0.5), np.ones(60)))
+
+    assert [(one.rows, one.labelled) for one in place.passed(watchers=[Telling()]).closed] == [(50, 0)]
+    (closed,) = place.passed(watchers=[Telling()]).closed
+    assert (closed.rows, closed.labelled) == (3, 60)
+    (alone,) = place.passed().closed
+    assert (alone.rows, alone.labelled) == (0, 60)
+    assert closed.end <= alone.start == alone.end
+    assert not place.passed().closed
+
+
 def test_a_new_model_is_asked_for_after_so_many_alarms_in_a_row_and_not_again_while_it_cools(make: Make) -> None:
     place = make(rows=500, retrain=Retrain(tracks=("inputs",), windows=2, cooldown=DAY))
 
