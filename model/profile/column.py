@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +57,8 @@ class Column:
         if self.kind == "category":
             return [*self.levels, "unseen", "missing"]
         edges = [f"{edge:.6g}" for edge in self.edges]
-        bins = [f"<= {edges[0]}", *(f"to {edge}" for edge in edges[1:]), f"> {edges[-1]}"] if edges else ["any"]
+        inner = [high if low == high else f"{low} to {high}" for low, high in pairwise(edges)]
+        bins = [f"<= {edges[0]}", *inner, f"> {edges[-1]}"] if edges else ["any"]
         return [*bins, "below range", "above range", "missing"]
 
     def codes(self, values: NDArray[Any]) -> Codes:
