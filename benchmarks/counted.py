@@ -110,7 +110,7 @@ def _counted(workspace: Workspace) -> dict[str, int]:
     from cli.predictions import log_of
     from model import store
     from model.profile import Profile
-    from monitoring.passing import PROFILE
+    from monitoring.passes.passing import PROFILE
     from monitoring.window import Window
 
     ledger, log, tag = ledger_of(workspace), log_of(workspace), _tag(workspace)

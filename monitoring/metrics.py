@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 from features import clock
 from features.clock import SECOND
 from features.store.base import StoreError
-from monitoring.asking import unanswered
 from monitoring.ledger import Closed, Ledger
+from monitoring.passes.asking import unanswered
 
 log = logging.getLogger("holdfast.monitoring")
 

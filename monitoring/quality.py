@@ -19,8 +19,8 @@ import numpy as np
 
 from features.clock import SECOND
 from model.predictions.block import Block
-from monitoring.passing import Pass
-from monitoring.recent import recent
+from monitoring.passes.passing import Pass
+from monitoring.passes.recent import recent
 
 
 class Answered(msgspec.Struct, kw_only=True):

@@ -37,8 +37,8 @@ from model.predictions import Prediction
 from model.predictions.block import Block
 from model.predictions.entry import exact
 from model.replay import Difference, Events, Replay, Replayed
-from monitoring.passing import Pass
-from monitoring.recent import recent
+from monitoring.passes.passing import Pass
+from monitoring.passes.recent import recent
 
 MOST = 1_000
 """So many answers of a model are checked of what is read at once, unless a share is asked for: .14 s."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from model.profile import Profile, ProfileError
-from monitoring import concept, inputs, tails
-from monitoring.inputs import Tested
+from monitoring.statistics import concept, inputs, tails
+from monitoring.statistics.inputs import Tested
 from monitoring.window import Window
 from usecases import Track
 

@@ -11,9 +11,9 @@ from cli.monitor.watching import watchers
 from cli.predictions import log_of
 from cli.workspace import Workspace
 from features.clock import parse
-from monitoring import asking, passing
 from monitoring.ledger import Closed, Ledger
-from monitoring.passing import Passed
+from monitoring.passes import asking, passing
+from monitoring.passes.passing import Passed
 
 DECISIONS = ("promote", "rollback", "refuse")
 """What answers a request for a new model, in the journal."""

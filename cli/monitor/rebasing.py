@@ -10,7 +10,7 @@ from cli.console import Out
 from cli.monitor.app import AsJson, Model, ledger_of, monitor
 from cli.workspace import Workspace
 from features import clock
-from monitoring.reference import rebase
+from monitoring.passes.reference import rebase
 from settings import HoldfastError
 
 

@@ -35,7 +35,7 @@ def report_command(
     as_json: AsJson = False,
 ) -> None:
     """Evidently's report of a window against rows of its reference, linked from the page; no alarm comes of it."""
-    from cli.monitor.serve import profiles
+    from cli.monitor.profiles import profiles
     from cli.predictions import log_of
     from monitoring import evidently
     from monitoring.page import Watched

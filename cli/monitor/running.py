@@ -36,7 +36,7 @@ def run_command(
     that `holdfast retrain --verdict` takes; 1: an error. Whenever it is killed, the next pass goes on.
     """
     from cli.monitor.once import once  # late, with scipy
-    from monitoring import asking
+    from monitoring.passes import asking
 
     out, workspace = Out(as_json), Workspace.open(usecase)
     ledger = ledger_of(workspace)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
@@ -14,9 +13,9 @@ import typer
 
 from cli.console import Out
 from cli.monitor.app import SkewShare
+from cli.monitor.profiles import profiles
 from cli.monitor.reporting import Reporter
 from cli.workspace import Workspace
-from model.profile import Profile
 from monitoring.ledger import Ledger
 
 log = logging.getLogger("holdfast.monitoring")
@@ -26,30 +25,10 @@ GRACE = 1
 """Seconds that answers under way have when the server is stopped."""
 
 
-def profiles() -> Callable[[str], Profile | None]:
-    """The profile of a model's artefact, by its tag; None where the model is not in the store here, or has none."""
-    from model import store
-    from model.artefact import ArtefactError
-    from model.profile import ProfileError
-    from monitoring.passing import PROFILE
-
-    found: dict[str, Profile] = {}
-
-    def profile(tag: str) -> Profile | None:
-        if tag not in found:
-            try:
-                found[tag] = Profile.load(store.path(tag) / PROFILE)
-            except (store.ModelNotFound, ArtefactError, ProfileError):
-                return None
-        return found[tag]
-
-    return profile
-
-
 def attend(workspace: Workspace, ledger: Ledger, reporter: Reporter, skew_share: float | None) -> None:
     """Make a pass, tell what came of it, and have reports made of windows with which an alarm begins."""
     from cli.monitor.once import once
-    from monitoring import asking
+    from monitoring.passes import asking
 
     done = once(workspace, ledger, skew_share=skew_share)
     for one in done.passed.alarms:

@@ -6,8 +6,8 @@ from cli.replay import everyone
 from cli.workspace import Workspace
 from model.predictions.pseudonym import Pseudonyms
 from model.replay import Events
-from monitoring.maturing import Maturing
-from monitoring.passing import Watcher
+from monitoring.outcomes.maturing import Maturing
+from monitoring.passes.passing import Watcher
 from monitoring.quality import Quality
 from monitoring.skew import Skew
 

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 from features.store.base import StoreError
 from model.predictions import segment
 from model.predictions.block import Block, Entries, alike
+from model.predictions.chunk import Chunk
 from model.predictions.entry import Entry, Header
 from model.predictions.outcome import Outcome, Outcomes
 from model.predictions.reading import Directory
 from model.predictions.refusal import Refusals
 from model.predictions.segment import OPEN, SEALED, began, segments, taken
-from model.predictions.tail import Chunk
 
 _HEAD, _PIECE = 1 << 16, 1 << 20
 """Bytes that are read of a segment at once, for its header and then; more where a record is larger."""

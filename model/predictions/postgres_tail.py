@@ -12,8 +12,8 @@ from psycopg.types.json import set_json_loads
 
 from model.predictions import postgres_outcomes, postgres_refusals
 from model.predictions.block import Predictions
+from model.predictions.chunk import Chunk
 from model.predictions.postgres import COLUMNS, Table, prediction, times
-from model.predictions.tail import Chunk
 
 PATIENCE = 30.0
 """Seconds that a reader waits for transactions that may have rows below its limit."""

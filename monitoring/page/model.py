@@ -8,7 +8,6 @@ from typing import Any
 
 from features import clock
 from model.profile import Profile
-from monitoring.asking import unanswered
 from monitoring.ledger import Closed
 from monitoring.page import words
 from monitoring.page.charts import Curve, Sample, curve
@@ -17,6 +16,7 @@ from monitoring.page.rendering import rendered
 from monitoring.page.strip import SYMBOLS, state, strip
 from monitoring.page.watched import Watched, moment, pool
 from monitoring.page.words import ASKED, METRICS, TRACKS
+from monitoring.passes.asking import unanswered
 from monitoring.verdict import RING, Finding, Verdict
 from monitoring.window import Window
 

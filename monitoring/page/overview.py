@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from monitoring.asking import unanswered
 from monitoring.ledger import Opened
 from monitoring.page.model import closing
 from monitoring.page.rendering import rendered
 from monitoring.page.strip import SAID, SYMBOLS, Strip, state, strip
 from monitoring.page.watched import Watched
+from monitoring.passes.asking import unanswered
 
 COUNTERS = {
     "records": "Answers read",

@@ -9,7 +9,7 @@ from pathlib import Path
 from features import clock
 from model.profile import Profile, ProfileError
 from monitoring.ledger import Closed, Ledger
-from monitoring.reference import served
+from monitoring.passes.reference import served
 from monitoring.verdict import RING
 from monitoring.window import Window
 from settings import HoldfastError

@@ -15,8 +15,8 @@ from benchmarks.servers import Server
 from cli.main import app
 from cli.retrain import Verdict
 from features.store.base import StoreError
-from monitoring import asking
 from monitoring.ledger import open_ledger
+from monitoring.passes import asking
 from settings import HoldfastError
 from tests.cli.studio import Studio, member, said, told
 

@@ -18,9 +18,9 @@ from model.predictions.reading import Directory, Log
 from model.predictions.refusal import Refusals
 from model.predictions.tail import read_on
 from monitoring.ledger.sqlite import SQLiteLedger
-from monitoring.passing import Pass, run
+from monitoring.passes.passing import Pass, run
+from monitoring.passes.recent import recent
 from monitoring.quality import Answered, Quality, answered
-from monitoring.recent import recent
 from serving.recorder import Recorder
 from tests.model.answers import HEADER, entry
 

@@ -23,7 +23,7 @@ from model.predictions.reading import Directory
 from model.predictions.segment import read, segments
 from model.replay import Events, Replay
 from monitoring.ledger.sqlite import SQLiteLedger
-from monitoring.passing import run
+from monitoring.passes.passing import run
 from monitoring.skew import BEHIND, DEGRADED, Found, Skew, compare
 from serving.recorder import Recorder
 from tests.cli.studio import NOBODY, Studio, member

@@ -10,10 +10,11 @@ import numpy as np
 import usecases
 from features.clock import DAY, HOUR
 from model.profile import Profile
-from monitoring import Window, judge, performance
+from monitoring import Window, judge
 from monitoring.ledger import Change, Closed, Fact, Opened, open_ledger
+from monitoring.outcomes import performance
+from monitoring.outcomes.tally import Tally
 from monitoring.page import Watched
-from monitoring.tally import Tally
 from usecases import Costs
 
 TAG = "telco:20261101-0123abcd"

@@ -27,12 +27,12 @@ from model.predictions.reading import Directory, Log
 from model.predictions.segment import SEALED, frame, name
 from model.profile import Profile
 from model.registry import Busy
-from monitoring import asking, passing
 from monitoring.ledger import Change, Closed, Ledger
 from monitoring.ledger.postgres import PostgresLedger
 from monitoring.ledger.sqlite import SQLiteLedger
-from monitoring.passing import Pass, Passed
-from monitoring.reference import rebase
+from monitoring.passes import asking, passing
+from monitoring.passes.passing import Pass, Passed
+from monitoring.passes.reference import rebase
 from monitoring.window import Window
 from settings import HoldfastError
 from tests.effort import examples

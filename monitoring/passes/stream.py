@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from features import clock
 from model.predictions.block import Block
 from model.profile import Profile
-from monitoring import reference
 from monitoring.ledger import Closed, Fact, Ledger, Opened
-from monitoring.reference import Reference
+from monitoring.passes import reference
+from monitoring.passes.reference import Reference
 from monitoring.verdict import RING, Verdict, judge
 from monitoring.window import Window
 from usecases import Watch

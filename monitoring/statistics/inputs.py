@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.profile import Column, Profile
 from model.profile.basis import midranks
 from model.profile.counting import Counts
-from monitoring import tails
+from monitoring.statistics import tails
 from usecases import Track
 
 EFFECT = 0.03

@@ -28,14 +28,14 @@ from model.predictions.postgres import Table
 from model.predictions.reading import Directory, Log
 from model.predictions.segment import SEALED, frame, name
 from model.profile import Profile
-from monitoring import marks
 from monitoring.ledger import Ledger
 from monitoring.ledger.postgres import PostgresLedger
 from monitoring.ledger.sqlite import SQLiteLedger
-from monitoring.marks import Marks
-from monitoring.maturing import Maturing
-from monitoring.passing import run
-from monitoring.tally import Tally
+from monitoring.outcomes import marks
+from monitoring.outcomes.marks import Marks
+from monitoring.outcomes.maturing import Maturing
+from monitoring.outcomes.tally import Tally
+from monitoring.passes.passing import run
 from monitoring.window import Window
 from tests.effort import examples
 from tests.model.answers import HEADER, entry, new_id

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn
 
-from monitoring.performance import METRICS, expected, fact, realised
-from monitoring.tally import Tally
+from monitoring.outcomes.performance import METRICS, expected, fact, realised
+from monitoring.outcomes.tally import Tally
 from training import metrics as training
 from usecases import Costs
 

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 import msgspec
 
 from features.clock import HOUR
-from monitoring.passing import Pass
+from monitoring.passes.passing import Pass
 
 
 class Found(Protocol):

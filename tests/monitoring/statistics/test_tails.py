@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from monitoring.tails import excess, noncentral, two_sample
+from monitoring.statistics.tails import excess, noncentral, two_sample
 from tests.effort import examples
 
 

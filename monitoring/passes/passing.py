@@ -27,9 +27,9 @@ from model.predictions.block import Block
 from model.predictions.reading import Log
 from model.predictions.tail import ROWS, Chunk, read_on
 from model.profile import Profile, ProfileError
-from monitoring.duplicates import fresh
 from monitoring.ledger import Change, Closed, Fact, Ledger
-from monitoring.stream import Stream
+from monitoring.passes.duplicates import fresh
+from monitoring.passes.stream import Stream
 from monitoring.window import Window
 from usecases import UseCase
 

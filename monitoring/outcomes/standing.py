@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.performance import fact
-from monitoring.tally import Tally
+from monitoring.outcomes.performance import fact
+from monitoring.outcomes.tally import Tally
 from usecases import Costs
 
 

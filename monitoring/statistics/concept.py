@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.profile import Profile
-from monitoring.inputs import Tested, effective
+from monitoring.statistics.inputs import Tested, effective
 
 ENOUGH = 25.0
 """Sum of n p (1 - p) from which on outcomes are judged: before, the normal approximation does not hold."""

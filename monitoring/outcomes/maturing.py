@@ -30,11 +30,11 @@ import numpy as np
 
 from model.predictions.entry import Prediction
 from model.predictions.outcome import Outcome, Settled
-from monitoring import marks
-from monitoring.marks import Marks
-from monitoring.passing import Pass
-from monitoring.standing import Standing
-from monitoring.tally import Tally
+from monitoring.outcomes import marks
+from monitoring.outcomes.marks import Marks
+from monitoring.outcomes.standing import Standing
+from monitoring.outcomes.tally import Tally
+from monitoring.passes.passing import Pass
 from monitoring.window import Window
 
 NOTE = "outcomes"

@@ -31,7 +31,7 @@ import numpy as np
 from scipy import stats
 
 from model.metrics import auc
-from monitoring.tally import ONE, SUMS, Tally
+from monitoring.outcomes.tally import ONE, SUMS, Tally
 from usecases import Costs
 
 METRICS = ("roc_auc", "log_loss", "brier", "ece", "rate", "flagged", "precision", "recall", "cost")

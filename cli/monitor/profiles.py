@@ -1,0 +1,29 @@
+"""The profiles of the models that are in the store here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.profile import Profile
+
+
+def profiles() -> Callable[[str], Profile | None]:
+    """The profile of a model's artefact, by its tag; None where the model is not in the store here, or has none."""
+    from model import store
+    from model.artefact import ArtefactError
+    from model.profile import Profile, ProfileError
+    from monitoring.passes.passing import PROFILE
+
+    found: dict[str, Profile] = {}
+
+    def profile(tag: str) -> Profile | None:
+        if tag not in found:
+            try:
+                found[tag] = Profile.load(store.path(tag) / PROFILE)
+            except (store.ModelNotFound, ArtefactError, ProfileError):
+                return None
+        return found[tag]
+
+    return profile
