@@ -260,5 +260,6 @@ def test_a_table_from_before_is_numbered_by_migrate_and_shippers_from_before_go_
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     """A reader that waits for ever would hold the server."""
+    before = set(threading.enumerate())
     yield
-    assert not [one for one in threading.enumerate() if one.name.startswith("Thread-") and one.is_alive()]
+    assert not set(threading.enumerate()) - before
