@@ -89,7 +89,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One whose ledger has 24 windows."""
     home = tmp_path_factory.mktemp("history") / "var"
     stage.staged(home / "telco")
-    with monitor(home, HOLDFAST_API_KEYS=f"tests={KEY}") as running:
+    own = home.parent / "bentoml"  # where others promote telco, they answer the staged request
+    own.mkdir()
+    with monitor(home, HOLDFAST_API_KEYS=f"tests={KEY}", BENTOML_HOME=str(own)) as running:
         yield running
 
 

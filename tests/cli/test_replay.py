@@ -326,13 +326,18 @@ def settings_of(secret: str) -> Any:
 
 
 def test_a_log_in_postgresql_replays_to_the_same_bits(past: Past, postgresql: Server) -> None:
+    with psycopg.connect(
+        postgresql.url, autocommit=True
+    ) as connection:  # of its own: studio answers in other tests too
+        connection.execute("CREATE DATABASE replay")
+    url = postgresql.url.rpartition("/")[0] + "/replay"
     for tag, day in ((past.tags[1], 220.25), (past.tags[2], LAST)):
-        past.studio.answer(tag, day, [*SINGLE, *BULK], predictions_url=postgresql.url)
-    environ = {**past.environ, "HOLDFAST_PREDICTIONS_URL": postgresql.url}
+        past.studio.answer(tag, day, [*SINGLE, *BULK], predictions_url=url)
+    environ = {**past.environ, "HOLDFAST_PREDICTIONS_URL": url}
     answers = 2 * (len(SINGLE) + 103)
     found = told("replay", "--last", "5000", environ=environ)
     assert (found["equal"], found["differ"], found["stages"]["aggregates"]["equal"]) == (answers, 0, answers)
-    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "UPDATE holdfast_studio.predictions SET features = jsonb_set(features, '{days_away}', '1.5') "
             "WHERE key = 'm33' AND prediction_id NOT LIKE '%-%'"
