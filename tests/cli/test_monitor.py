@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -127,7 +128,10 @@ def test_people_read_what_a_pass_proved_and_what_there_is(served: Served, tmp_pa
 
 
 def test_in_postgresql_it_is_the_same(served: Served, postgresql: Server) -> None:
-    own = {"predictions_url": postgresql.url, "monitor_url": postgresql.url}
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:  # studio answers in other tests too
+        connection.execute("CREATE DATABASE monitor")
+    url = postgresql.url.rpartition("/")[0] + "/monitor"
+    own = {"predictions_url": url, "monitor_url": url}
     environ = served.environ | {f"HOLDFAST_{name.upper()}": url for name, url in own.items()}
     made = told("migrate", environ=environ)
     assert "windows and verdicts" in made["monitor"]
