@@ -22,6 +22,8 @@ from usecases import Track
 SCALES = (1, 7, 28)
 """Windows that are pooled."""
 RING = SCALES[-1]
+SMALL = 1_000
+"""Rows of a reference below which a verdict says so."""
 WEIGHTS = (1.5, 8.0)
 """A test of one degree of freedom gets two thirds of an equal share of the budget, one of several an eighth: their p
 rests on an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve.
@@ -62,7 +64,8 @@ class Finding:
         cell = f"{self.cell}: " if self.cell else ""
         where = "" if self.test == "pair" else f" ({cell}{self.before:.1%} -> {self.after:.1%})"
         windows = "1 window" if self.scale == 1 else f"{self.scale} windows"
-        return f"{self.column}: {self.test} over {windows}, effect {self.effect:.3f}, p {self.adjusted:.1e}{where}"
+        p = f"p {self.adjusted:.1e}" if self.adjusted else "p < 1e-300"
+        return f"{self.column}: {self.test} over {windows}, effect {self.effect:.3f}, {p}{where}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Verdict:
         return Verdict(**{**given, "notes": tuple(given["notes"]), "scales": tuple(given["scales"])})
 
 
-def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> Verdict:
+def judge(profile: Profile, windows: Sequence[Window] | Window, budget: float = 1e-3) -> Verdict:
     """The verdict on the newest window.
 
     Args:
@@ -119,8 +122,11 @@ def judge(profile: Profile, windows: Sequence[Window], budget: float = 1e-3) -> 
         budget: the chance that a window without drift alarms.
 
     Raises:
-        ProfileError: if there is no window, or one of another profile.
+        ProfileError: if there is no window, or one of another profile, or the budget is no chance.
     """
+    windows = [windows] if isinstance(windows, Window) else windows
+    if not 0 < budget < 1:
+        raise ProfileError(f"the budget is the chance of a false alarm, between 0 and 1, not {budget}")
     if not windows:
         raise ProfileError("there is no window to judge")
     strange = [window.profile for window in windows if window.profile != profile.digest]
@@ -199,7 +205,7 @@ def _finding(profile: Profile, adjusted: float, scale: int, rows: int, one: Test
         p=one.p,
         adjusted=adjusted,
         share=one.share,
-        cell=cells[one.cell] if cells and one.cell >= 0 else "",
+        cell=one.cell if isinstance(one.cell, str) else cells[one.cell] if cells and one.cell >= 0 else "",
         before=one.before,
         after=one.after,
     )
@@ -215,6 +221,17 @@ def _independent(pool: Window) -> float:
 
 def _notes(profile: Profile, windows: Sequence[Window]) -> tuple[str, ...]:
     notes = []
+    if profile.rows < SMALL:
+        notes.append(f"the reference has {profile.rows:,} rows: what is small for that many rows is not seen")
+    if not (windows[-1].rows or windows[-1].labelled):
+        notes.append("the newest window is empty")
+    blind = inputs.blind(profile, windows[-1].counts, _independent(windows[-1]))
+    if blind:
+        said = ", ".join(f"{name} ({effect:.1f})" for name, effect in blind[:5])
+        more = f" and {len(blind) - 5} more" if len(blind) > 5 else ""
+        notes.append(
+            f"days of the reference differ so much that only effects above these alarm in one window: {said}{more}"
+        )
     if profile.season is None:
         notes.append("season is not modelled: the reference has no days, so a weekday that is like no other may alarm")
     if not profile.layout.judged:

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from model.profile import Profile, ProfileError
-from model.profile.counting import CHUNK, Counts, numbers
+from model.profile.counting import CHUNK, Counts
+from model.profile.values import numbers
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Window:
     @staticmethod
     def from_records(profile: Profile, records: Iterable[Mapping[str, Any]]) -> Window:
         """The counts of rows as mappings; a value that a record lacks is missing."""
+        if hasattr(records, "iloc"):  # a DataFrame is a frame, and its rows are no mappings
+            return Window.from_frame(profile, records)
         total, part = Window.empty(profile), list[Mapping[str, Any]]()
         for record in records:
             part.append(record)

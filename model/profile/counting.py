@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.profile.column import GROUPS, Codes, Column, Levels
-from model.profile.schema import DAY, ProfileError, micros
+from model.profile.schema import DAY, ProfileError
+from model.profile.values import NEVER, cut, flags, listed, micros, numbers
 
 Counts = NDArray[np.int64]
 CHUNK = 16_384
@@ -102,7 +103,8 @@ class Layout:
             here = slice(start, start + CHUNK)
             self._add(total, frame, here)
             if self.time is not None and self.time in frame:
-                found, often = np.unique(micros(cut(frame[self.time], here)) // DAY, return_counts=True)
+                times = micros(cut(frame[self.time], here), self.time)
+                found, often = np.unique(times[times != NEVER] // DAY, return_counts=True)
                 for day, count in zip(found.tolist(), often.tolist(), strict=True):
                     days[day] = days.get(day, 0) + count
         return total, rows, days
@@ -150,9 +152,10 @@ class Layout:
         """Which rows are of each day, in order of time; nothing without times."""
         if self.time is None or self.time not in frame:
             return
-        day = micros(frame[self.time]) // DAY
-        order = np.argsort(day, kind="stable")
-        found, begins = np.unique(day[order], return_index=True)
+        times = micros(frame[self.time], self.time)
+        order = np.argsort(times, kind="stable")
+        order = order[times[order] != NEVER]
+        found, begins = np.unique(times[order] // DAY, return_index=True)
         yield from zip(found.tolist(), np.split(order, begins[1:]), strict=True)
 
 
@@ -165,49 +168,3 @@ def length(frame: Any, layout: Layout) -> int:
     if len(set(sizes.values())) > 1:
         raise ProfileError(f"the frame's columns have different lengths: {sizes}")
     return next(iter(sizes.values()), 0)
-
-
-def cut(values: Any, here: slice) -> Any:
-    """Some rows of a column, whatever it is: a pandas Series by position, an array, a list."""
-    return values.iloc[here] if hasattr(values, "iloc") else values[here]
-
-
-def take(frame: Any, names: list[str], rows: NDArray[np.int64]) -> Mapping[str, Any]:
-    """Some rows of a frame, by position."""
-    return {
-        name: frame[name].iloc[rows] if hasattr(frame[name], "iloc") else np.asarray(frame[name])[rows]
-        for name in names
-    }
-
-
-def numbers(values: Any) -> NDArray[np.float64]:
-    """As float64; what is missing or no number is NaN."""
-    given = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    if given.dtype.kind == "M":
-        return micros(given).astype(np.float64)
-    if given.dtype.kind in "fiub":
-        return np.ascontiguousarray(given, np.float64)
-    return np.array([_number(value) for value in given.tolist()], np.float64)
-
-
-def flags(values: Any) -> NDArray[np.float64]:
-    """Outcomes as 1, 0 and NaN."""
-    given = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    if given.dtype.kind in "fiub":
-        return given.astype(np.float64)
-    return np.array([_number(value) for value in given.tolist()], np.float64)
-
-
-def listed(values: Any) -> list[Any]:
-    """As plain Python values."""
-    if hasattr(values, "tolist"):
-        found: list[Any] = values.tolist()
-        return found
-    return list(values)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")

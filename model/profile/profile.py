@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from model.profile import former, season, tree
 from model.profile.column import Column, category, choosing, number
-from model.profile.counting import DECILES, Counts, Layout, length, listed, numbers, take
+from model.profile.counting import DECILES, Counts, Layout, length
 from model.profile.schema import ProfileError, Schema, read
 from model.profile.season import Season
+from model.profile.values import listed, numbers, take
 
 FORMAT = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """A reference that windows are held against.
 
@@ -69,6 +70,11 @@ class Profile:
         days = [_counted(layout, frame, where) for _, where in layout.days(frame)]
         measured = season.measure(layout, counts, np.stack(days)) if days else None
         return Profile(layout, counts, rows, measured, dict(use or {}))
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, Profile) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it holds an array
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -137,25 +143,26 @@ class Profile:
         Raises:
             ProfileError: for a format of a later release, or what is no profile.
         """
-        if "format" not in said:
+        if "format" not in said and "score" in said:
             return Profile(*former.read(said))
-        if said["format"] != FORMAT:
-            raise ProfileError(f"a profile of format {said['format']}: this release reads 1 to {FORMAT}")
+        if said.get("format") != FORMAT:
+            raise ProfileError(f"a profile of format {said.get('format')}: this release reads 1 to {FORMAT}")
         try:
             return _read(said)
         except (KeyError, TypeError, ValueError) as error:
             raise ProfileError(f"no profile: {type(error).__name__}: {error}") from None
 
     @staticmethod
-    def load(path: Path) -> Profile:
+    def load(path: Path | str) -> Profile:
         """The profile in a file, `profile.json` of an artefact; of one of format 1 the decisions stand beside it.
 
         Raises:
             ProfileError: if it is none, or cannot be read.
         """
+        path = Path(path)
         try:
             said = json.loads(path.read_bytes())
-            if "format" not in said:
+            if "format" not in said and "score" in said:
                 rule = json.loads(path.with_name("decision.json").read_bytes())
                 return Profile(*former.read(said, (rule["negative"], rule["positive"])))
             return Profile.from_json(said)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from itertools import islice
 from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from settings import HoldfastError
 
@@ -58,8 +58,16 @@ def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
         raise ProfileError(
             f"a frame is a pandas DataFrame or a mapping of arrays by name, with a column at least, not {frame!r:.80}"
         )
+    if not (schema is None or isinstance(schema, Mapping | type | tuple)):
+        raise ProfileError(f"a schema is a kind per column by name, a contract, or None, not {schema!r:.80}")
     if schema is None:
-        found: dict[str, Any] = {str(name): _told(str(name), frame[name]) for name in frame}
+        strange = [name for name in frame if not isinstance(name, str)]
+        if strange:
+            raise ProfileError(f"columns have names that are texts; {strange[0]!r} is none: rename it")
+        found: dict[str, Any] = {name: _told(name, frame[name]) for name in frame}
+        times = [name for name, kind in found.items() if kind == "time"]
+        if len(times) > 1:
+            found |= {name: "skip" for name in times if name.lower() not in NAMED}
     elif isinstance(schema, Mapping):
         found = {str(name): kind if isinstance(kind, str) else tuple(kind) for name, kind in schema.items()}
     else:
@@ -79,29 +87,10 @@ def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
     for once in ("score", "decision", "outcome", "time"):
         same = [name for name, kind in found.items() if kind == once]
         if len(same) > 1:
-            raise ProfileError(f"{' and '.join(same)} are both {once!r}; one can be")
+            raise ProfileError(
+                f"{' and '.join(same)} are both {once!r}; one can be: say which in a schema, and 'skip' for the others"
+            )
     return {name: kind for name, kind in found.items() if kind != "skip"}
-
-
-def micros(values: Any) -> NDArray[np.int64]:
-    """Times as int64 microseconds: datetimes with or without a zone, dates, or numbers: below 10**7 those count days,
-    else they are microseconds."""
-    given = np.asarray(values)
-    if given.dtype.kind == "O":
-        given = np.array([np.datetime64(_naive(value), "us") for value in given.tolist()])
-    if given.dtype.kind == "M":
-        return given.astype("datetime64[us]").astype(np.int64)
-    whole = given.astype(np.int64)
-    return whole * DAY if len(whole) and int(np.abs(whole).max()) < 10**7 else whole
-
-
-def _naive(value: Any) -> Any:
-    """A moment without its zone, in UTC."""
-    if getattr(value, "tzinfo", None) is not None:
-        from datetime import UTC
-
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
 
 
 def _told(name: str, column: Any) -> Kind:
@@ -113,7 +102,7 @@ def _told(name: str, column: Any) -> Kind:
     named = NAMED.get(name.lower())
     if named == "score" and kind not in "fiu":
         named = None
-    if named == "time" and kind not in "iu":
+    if named == "time" and kind not in "iu" and not (kind == "O" and _dated(column)):
         named = None
     if named is not None:
         return named
@@ -125,6 +114,12 @@ def _numeric(column: Any) -> bool:
     values = column.tolist() if hasattr(column, "tolist") else list(column)
     there = list(islice((value for value in values if value is not None and isinstance(value, Number | str)), 100))
     return bool(there) and all(isinstance(value, Number) and not isinstance(value, bool) for value in there)
+
+
+def _dated(column: Any) -> bool:
+    """Whether the first object that is there is a date."""
+    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    return isinstance(next((value for value in values if value is not None), None), date)
 
 
 def _contract(schema: Any) -> dict[str, Kind | tuple[str, ...]]:

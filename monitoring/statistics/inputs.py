@@ -20,6 +20,8 @@ EFFECT = 0.03
 (the Population Resemblance Statistic, arXiv 2307.11878)."""
 RATE = 0.001
 """Share of rows that may be missing, unseen or out of range beyond the reference before a test begins."""
+LARGE, ALARMING = 0.5, 60.0
+"""An effect that everybody wants to know of (Cohen's large w); and about what a statistic of twenty cells alarms at."""
 LEAST = 5.0
 """Expected rows of a cell; rarer ones are merged."""
 
@@ -34,8 +36,8 @@ class Tested:
 
     Attributes:
         column: for a pair `a ~ b`. effect: Cohen's w for spreads, a difference of shares for rates.
-        share: of rows that would have to be other ones. cell: of the column, where it shows most; before, after: the
-            share of rows there.
+        share: of rows that would have to be other ones. cell: of the column, or in words, where it shows most; before,
+            after: the share of rows there.
     """
 
     column: str
@@ -43,7 +45,7 @@ class Tested:
     test: str
     effect: float = 0.0
     share: float = 0.0
-    cell: int = -1
+    cell: int | str = -1
     before: float = 0.0
     after: float = 0.0
     statistic: float = 0.0
@@ -59,6 +61,25 @@ def effective(n: float, size: float) -> float:
     """
     n = min(n, size)
     return n * size / (n + size)
+
+
+def blind(profile: Profile, counts: Counts, days: float) -> list[tuple[str, float]]:
+    """Columns of which days of the reference differ so much that an effect of `LARGE` would be no alarm in these counts,
+    the worst first, each with the effect from which on it would be: about, for a statistic of `ALARMING`.
+    """
+    if profile.season is None:
+        return []
+    found = []
+    for place, column in enumerate(profile.columns):
+        n = float(profile.layout.column(counts, place)[: column.body].sum())
+        size = float(profile.layout.column(profile.counts, place)[: column.body].sum())
+        if n and size:
+            n_eff = effective(n, size)
+            inflated = profile.season.inflation(f"shape {column.name}", n_eff, days)
+            effect = float(np.sqrt(ALARMING * inflated / n_eff))
+            if inflated > 1 and effect > LARGE:
+                found.append((column.name, effect))
+    return sorted(found, key=lambda one: -one[1])
 
 
 def number_of_tests(profile: Profile) -> int:
@@ -132,19 +153,15 @@ def _spreads(column: Column, track: Track, now: Counts, then: Counts, inflation:
         yield from _mix(column, track, now, then, inflation)
     else:
         apart = now / n - then / size
+        middle = int(np.searchsorted(np.cumsum(then), size / 2)) + 1  # of the reference, about half lies above
+        above = f"> {column.edges[middle - 1]:.6g}" if middle <= len(column.edges) else ""
+        halves = (float(then[middle:].sum() / size), float(now[middle:].sum() / n)) if above else (0.0, 0.0)
         for test, direction in zip(("location", "spread"), midranks(now + then), strict=True):
             moved = float(direction @ apart)
-            one = Tested(
-                column.name,
-                track,
-                test,
-                abs(moved),
-                shape.share,
-                shape.cell,
-                shape.before,
-                shape.after,
-                n_eff * moved**2,
-            )
+            where: tuple[str | int, float, float] = (above, *halves)
+            if test == "spread" or not above:
+                where = (shape.cell, shape.before, shape.after)
+            one = Tested(column.name, track, test, abs(moved), shape.share, *where, n_eff * moved**2)
             yield _floored(one, n_eff, inflation(f"{test} {column.name}", n, size))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.drift.population import Frame, Population
 from benchmarks.drift.scenarios import GROSS, SMALL, Scenario, blinder, scaled
-from model.profile import Profile
+from model.profile import Profile, ProfileError
 from monitoring import Verdict, Window, judge
 
 POPULATION = Population(3)
@@ -163,3 +163,38 @@ def test_a_category_of_more_levels_than_are_kept_is_quiet_until_it_changes(level
     assert not [place for place in range(1, 29) if judge(profile, windows[:place]).alarm]
     moved = np.where(random.random(1_000) < 0.1, profile.columns[0].levels[0], random.choice(places, 1_000))
     assert judge(profile, [Window.from_frame(profile, {"place": moved})]).alarm
+
+
+def test_days_that_differ_too_much_to_judge_by_are_told() -> None:
+    random = np.random.default_rng(9)
+    day = np.repeat(np.arange(13), 1_000)
+    reference = {"tenure": random.normal(0, 1, 13_000) + 3 * day, "calm": random.normal(size=13_000), "day": day}
+    profile = Profile.from_frame(reference)
+    frame = {"tenure": random.normal(60, 1, 1_000), "calm": random.normal(size=1_000)}
+    verdict = judge(profile, Window.from_frame(profile, frame))
+    (said,) = [note for note in verdict.notes if "days of the reference differ" in note]
+    assert "tenure (" in said
+    assert "calm" not in said
+
+
+def test_a_location_is_told_by_the_half_that_was_above_the_middle() -> None:
+    verdict = judge(PROFILE, drawn(1_000, 11, scaled("income", 1.3)))
+    (found,) = [one for one in verdict.findings if (one.column, one.test) == ("income", "location")]
+    assert 0.4 < found.before <= 0.5
+    assert found.after > 0.6
+    assert found.cell.startswith("> ")
+
+
+@pytest.mark.parametrize("budget", [0, 1, -1e-3, 5])
+def test_a_budget_is_a_chance(budget: float) -> None:
+    with pytest.raises(ProfileError, match="between 0 and 1"):
+        judge(PROFILE, [Window.empty(PROFILE)], budget)
+
+
+def test_few_rows_are_told() -> None:
+    small = Profile.from_frame({"x": np.arange(50.0)})
+    notes = judge(small, Window.empty(small)).notes
+    assert notes[:2] == (
+        "the reference has 50 rows: what is small for that many rows is not seen",
+        "the newest window is empty",
+    )

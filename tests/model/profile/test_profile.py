@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -176,11 +177,49 @@ def test_pandas_own_dtypes_objects_and_records_are_read_alike() -> None:
         ({}, "with a column at least"),
         ({"x": np.zeros((3, 2))}, "2 dimensions"),
         ({"x": [{}, {}]}, "'x' is a category, and a value is none"),
+        ({0: np.zeros(3)}, "0 is none: rename it"),
     ],
 )
 def test_what_is_no_frame_is_told(frame: Any, said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         Profile.from_frame(frame)
+
+
+@pytest.mark.parametrize("said", [["yes", "no", None], ["True", "false", ""], [True, False, None], [1.0, 0.0, np.nan]])
+def test_outcomes_are_read_as_people_write_them(said: list[Any]) -> None:
+    score = np.array([0.2, 0.4, 0.6])
+    profile = Profile.from_frame({"score": score, "outcome": np.array(said, object)})
+    assert profile.layout.outcomes(profile.counts).sum(axis=1).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("wrong", [2, 0.5, "churn"])
+def test_an_outcome_that_is_none_is_told(wrong: Any) -> None:
+    with pytest.raises(ProfileError, match=f"not {wrong!r}"):
+        Profile.from_frame({"score": np.array([0.2, 0.4]), "outcome": np.array([0, wrong], object)})
+
+
+def test_dates_as_objects_are_times_and_a_missing_time_is_of_no_day() -> None:
+    days = [date(2026, 1, 1), date(2026, 1, 2)] * 50
+    profile = Profile.from_frame({"x": np.arange(100.0), "day": np.array(days, object)})
+    assert profile.season is not None
+    assert profile.season.blocks == 2
+    when = pd.Series(np.array(["2026-03-01", "NaT", "2026-03-01"], "datetime64[us]"))
+    window = Window.from_frame(profile, pd.DataFrame({"x": [1.0, 2.0, 3.0], "day": when}))
+    assert dict(window.days) == {20_513: 2}
+    with pytest.raises(ProfileError, match="'day' is a time"):
+        Window.from_frame(profile, {"x": np.zeros(1), "day": np.array(["soon"], object)})
+
+
+def test_of_several_datetimes_the_one_that_is_called_so_is_the_time() -> None:
+    both = {"x": np.zeros(3), "signup": np.zeros(3, "datetime64[D]"), "day": np.zeros(3, "datetime64[D]")}
+    assert Profile.from_frame(both).layout.time == "day"
+    unnamed = {"x": np.zeros(3), "signup": both["signup"], "gone": both["day"]}
+    assert Profile.from_frame(unnamed).layout.time is None
+
+
+def test_profiles_are_equal_if_they_say_the_same() -> None:
+    assert Profile.from_frame(frame(300)) == Profile.from_frame(frame(300))
+    assert Profile.from_frame(frame(300)) != Profile.from_frame(frame(301))
 
 
 def test_a_frame_without_rows_or_of_unequal_columns_is_no_reference() -> None:
