@@ -64,7 +64,7 @@ def effective(n: float, size: float) -> float:
 
 
 def blind(profile: Profile, counts: Counts, days: float) -> list[tuple[str, float]]:
-    """Columns of which days of the reference differ so much that an effect of `LARGE` would be no alarm in these counts,
+    """Columns of which days of the reference differ so much that an effect of `LARGE` would be no alarm in such counts,
     the worst first, each with the effect from which on it would be: about, for a statistic of `ALARMING`.
     """
     if profile.season is None:
@@ -188,8 +188,10 @@ def _shape(name: str, track: Track, test: str, now: Counts, then: Counts, *, ord
     """The test of all cells; None where rows are too few for two of them."""
     n, size = float(now.sum()), float(then.sum())
     expected = (now + then) * (min(n, size) / (n + size))
-    merged = merge(expected, ordered=ordered)
-    c, r = (np.bincount(merged, cells).astype(np.float64) for cells in (now, then))
+    c, r = now.astype(np.float64), then.astype(np.float64)
+    if (expected < LEAST).any():
+        merged = merge(expected, ordered=ordered)
+        c, r = (np.bincount(merged, cells).astype(np.float64) for cells in (c, r))
     if len(c) < 2:
         return None
     statistic = tails.two_sample(c, r, n, size)
@@ -217,8 +219,6 @@ def merge(expected: NDArray[np.floating[Any]], *, ordered: bool) -> NDArray[np.i
     neighbours together where cells are in order, else all rare ones together.
     """
     rare = expected < LEAST
-    if not rare.any():
-        return np.arange(len(expected))
     if ordered:
         groups, group, filled = np.zeros(len(expected), np.intp), 0, 0.0
         for place, rows in enumerate(expected.tolist()):

@@ -20,10 +20,12 @@ def two_sample(c: Floats, r: Floats, n: float, size: float) -> float:
     1e-6 is one of 7e-5.
     """
     total = n + size
-    c, r = c[c + r > 0], r[c + r > 0]
+    both = (c + r) / total
+    there = both > 0
+    if not there.all():
+        c, r, both = c[there], r[there], both[there]
     if len(c) < 2:
         return 0.0
-    both = (c + r) / total
     statistic = float(2 * (special.xlogy(c, c / (n * both)) + special.xlogy(r, r / (size * both))).sum())
     rows, cells = total / n + total / size - 1, float((1 / both).sum()) - 1
     return max(statistic, 0.0) / (1 + rows * cells / (6 * total * (len(c) - 1)))
