@@ -56,6 +56,13 @@ def counted(times: int, stores: str = "files,postgresql") -> tuple[str, bool]:
     return f"{hits} of {len(rows) * times} kills hit; {written:,} answers, each counted once", True
 
 
+def verdicts() -> tuple[str, bool]:
+    """How often verdicts alarm without drift and how soon with it, over thirty made-up businesses."""
+    rows = figures("drift", fails=True)["rows"]
+    missed = [f"{row['what']}: {row['measured']}" for row in rows if not row["holds"]]
+    return f"{len(rows) - len(missed)} of {len(rows)} bars hold" + "".join(f"; {one}" for one in missed), not missed
+
+
 def gate() -> tuple[str, bool]:
     """Whom the promotion gate refuses, of 200 candidates of a kind on telco and of 40 on cdnow."""
     found = figures("gate", "--usecase", "telco") | figures("gate", "--usecase", "cdnow", "--count", "40")

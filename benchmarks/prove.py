@@ -213,6 +213,7 @@ BARS = [
     ),
     Bar("Open Inference Protocol", "<= 1.3x of /v1 and typed gRPC, raw tensors >= .7 of bare", bars.oip, quick=False),
     Bar("skew", "0 differ over all logged requests; a bit is named", bars.skew, quick=False),
+    Bar("verdicts", "false alarms, first windows, delays, cost", bars.verdicts, quick=False),
     Bar("drift, end to end", "page, metrics, alarms and the request, by themselves", demo_drift),
     Bar("aggregates, wide", "<= 1.3x the bare SQL, <= 1 GiB", bars.wide, quick=False),
     Bar("online reads", "p99 of one row <= 1 ms", bars.online, quick=False),
