@@ -41,10 +41,10 @@ class Out:
             sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
     @contextmanager
-    def progress(self) -> Iterator[Step]:
-        """A callback (what, done, total): a bar on a terminal, a line every tenth in a log."""
+    def progress(self, *, lines: bool = True) -> Iterator[Step]:
+        """A callback (what, done, total): a bar on a terminal, a line every tenth in a log, or there none."""
         if not self.console.is_terminal:
-            yield self._line
+            yield self._line if lines else lambda *_: None
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True) as bar:
@@ -55,6 +55,11 @@ class Out:
         step = max(1, total // 10)
         if done and (done % step == 0 or done == total):
             self.console.print(f"{what}: {done:,} of {total:,}", markup=False, style="dim")
+
+
+def many(number: int, noun: str) -> str:
+    """So many of them, in words."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def table(rows: list[list[str]], header: list[str]) -> str:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.console import Out, table
+from cli.console import Out, many, table
 from cli.monitor.app import AsJson, Model, Name, ledger_of, monitor
 from cli.workspace import Workspace
 from features.clock import rfc3339
 from monitoring.ledger import Closed
+from settings import redacted
 
 
 @monitor.command("show")
@@ -22,13 +23,13 @@ def show_command(
 ) -> None:
     """The last windows of each model with their verdicts, oldest first."""
     out, workspace = Out(as_json), Workspace.open(usecase)
-    ledger = ledger_of(workspace)
+    ledger, url = ledger_of(workspace), workspace.settings.monitor_url
     models = ledger.models() if model is None else [model]
     said: dict[str, Any] = {}
     for tag in models:
         windows, opened = ledger.closed(tag, limit), ledger.opened(tag)
         header = ["window", "from", "to", "answers", "late", "outcomes", "held against", "verdict"]
-        out.say(f"{tag}: {opened.rows if opened else 0:,} answers in the open window")
+        out.say(f"{tag}: {many(opened.rows if opened else 0, 'answer')} in the open window")
         if windows:
             out.say(table([_row(one) for one in windows], header))
         said[tag] = {
@@ -36,14 +37,20 @@ def show_command(
             "windows": [{"number": one.number, "end": rfc3339(one.end), **one.verdict} for one in windows],
         }
     if not models:
-        out.say(f"{workspace.usecase.name}: nothing was counted yet: run `holdfast monitor run`")
+        where = ledger.where if url is None else redacted(url)
+        out.say(f"{workspace.usecase.name}: nothing was counted yet in {where}: run `holdfast monitor run`")
     out.result({"models": said, "counters": {f"{name} {label}": n for (name, label), n in ledger.counters().items()}})
 
 
 def _row(one: Closed) -> list[str]:
     findings = one.verdict["findings"]
     first = findings[0] if findings else None
-    verdict = "quiet" if first is None else f"ALARM {first['column']}: {first['test']}, {len(findings)} findings"
+    verdict = "quiet"
+    if first is not None:
+        verdict = f"ALARM {first['column']}: {first['test']}, {many(len(findings), 'finding')}"
+    against = (one.reference, verdict)
+    if one.reference == "settling":
+        against = ("nothing yet", "settling")
     numbers = [f"{number:,}" for number in (one.rows, one.late, one.labelled)]
     times = [rfc3339(one.start), rfc3339(one.end)]
-    return [str(one.number), *times, *numbers, one.reference, "settling" if one.reference == "settling" else verdict]
+    return [str(one.number), *times, *numbers, *against]

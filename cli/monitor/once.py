@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EISDIR
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from cli.monitor.watching import watchers
@@ -14,6 +17,7 @@ from features.clock import parse
 from monitoring.ledger import Closed, Ledger
 from monitoring.passes import asking, passing
 from monitoring.passes.passing import Passed
+from settings import HoldfastError
 
 DECISIONS = ("promote", "rollback", "refuse")
 """What answers a request for a new model, in the journal."""
@@ -43,16 +47,40 @@ def once(
         skew_share: as `monitoring.skew.Skew` takes it.
 
     Raises:
-        Busy, StoreError: as `passing.run`.
+        Busy, StoreError: as `passing.run`. HoldfastError: if the file cannot be written, be a request due or not.
     """
     usecase, path = workspace.usecase, verdict or workspace.home / "monitor" / "retrain.json"
+    if verdict is not None:
+        _tried(verdict)
     passed = passing.run(usecase, ledger, log_of(workspace), watchers(workspace, skew_share), tell=tell)
     _answer(workspace, ledger)
     asking.ask(usecase, ledger, {one.model for one in passed.closed})
     request = asking.untold(ledger)
     if request is not None:
-        asking.write(path, usecase.name, request)
+        with _writing(path):
+            asking.write(path, usecase.name, request)
     return Done(passed, request, path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HoldfastError(
+            f"{path}: a request for a new model cannot be written there: {error.strerror}; name a file in a directory "
+            "that can be written with --verdict"
+        ) from error
+
+
+def _tried(path: Path) -> None:
+    """Find out whether the file can be written, as long as there is nothing yet to be lost."""
+    with _writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a directory")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
 
 
 def _answer(workspace: Workspace, ledger: Ledger) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.console import Out
+from cli.console import Out, many
 from cli.monitor.app import AsJson, Name, SkewShare, ledger_of, monitor
 from cli.workspace import Workspace
 from features.clock import rfc3339
@@ -16,8 +15,6 @@ from monitoring.ledger import Closed
 
 RETRAIN = 10
 """What the command ends with where a new model is asked for."""
-_SHOWN = 5
-"""Findings of a window that are printed."""
 
 
 @monitor.command("run")
@@ -34,23 +31,30 @@ def run_command(
 
     Exit code 0: done, be there alarms or not; 10: done, and a new model is asked for, once per request, in the file
     that `holdfast retrain --verdict` takes; 1: an error. Whenever it is killed, the next pass goes on.
+    Beside `holdfast monitor serve` on the same ledger that one takes the request, and this ends with 0: take one.
     """
-    from cli.monitor.once import once  # late, with scipy
+    from cli.monitor.alarms import Alarms  # late, with scipy
+    from cli.monitor.once import once
     from monitoring.passes import asking
 
     out, workspace = Out(as_json), Workspace.open(usecase)
     ledger = ledger_of(workspace)
-    done = once(workspace, ledger, verdict, _teller(out), skew_share=skew_share)
+    alarms = Alarms(out)
+    try:
+        done = once(workspace, ledger, verdict, alarms.tell, skew_share=skew_share)
+    finally:
+        alarms.end()
     passed = done.passed
     counts = {label: more for (name, label), more in passed.counts.items() if name == "records"}
-    said = [f"{counts.get('counted', 0):,} answers counted"]
+    said = [f"{many(counts.get('counted', 0), 'answer')} counted"]
     said += [f"{counts[label]:,} {words}" for label, words in _WORDS.items() if counts.get(label)]
-    said.append(f"{len(passed.closed):,} windows closed, {len(passed.alarms):,} with an alarm")
+    said.append(f"{many(len(passed.closed), 'window')} closed, {len(passed.alarms):,} with an alarm")
     out.proved("records", "; ".join(said))
     for line in passed.trouble:
         out.proved("NOT READ", line)
     for model, (often, why) in passed.unknown.items():
-        out.proved("NOT COUNTED", f"{often:,} answers of {model}, which has no profile here: {why}")
+        out.proved("NOT COUNTED", f"{many(often, 'answer')} of {model}, which has no profile here: {why}")
+        out.say("             nor will they be: once it is back, only answers are that no pass has read yet")
     if done.request is not None:
         first, last = done.request["windows"]
         which = f"{done.request['model']}, windows {first} to {last}"
@@ -78,26 +82,6 @@ _WORDS = {
     "duplicate": "left out as duplicates",
     "unknown_model": "left out, of models without a profile here",
 }
-
-
-def _teller(out: Out) -> Callable[[int, list[Closed]], None]:
-    def tell(_: int, closed: list[Closed]) -> None:
-        for one in closed:
-            if one.alarm:
-                times = f"{rfc3339(one.start)} to {rfc3339(one.end)}"
-                out.proved("ALARM", f"{one.model}, window {one.number} ({one.rows:,} answers, {times})")
-                for finding in one.verdict["findings"][:_SHOWN]:
-                    out.say(f"             {_said(finding)}")
-                if (more := len(one.verdict["findings"]) - _SHOWN) > 0:
-                    out.say(f"             and {more} more: holdfast monitor show")
-
-    return tell
-
-
-def _said(finding: dict[str, Any]) -> str:
-    from monitoring.verdict import Finding
-
-    return str(Finding(**finding))
 
 
 def _told(one: Closed) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def open_ledger(url: str | None, home: Path, usecase: str) -> Ledger:
     parts = urlsplit(url)
     if parts.scheme != "file" or not parts.path:
         raise StoreError(
-            f"HOLDFAST_MONITOR_URL={redacted(url)}: use file:///DIRECTORY or postgresql://USER@HOST/DATABASE"
+            f"HOLDFAST_MONITOR_URL is {redacted(url)!r}, and has to be file:///DIRECTORY or "
+            "postgresql://USER@HOST/DATABASE"
         )
     return SQLiteLedger(Path(unquote(parts.netloc + parts.path)))

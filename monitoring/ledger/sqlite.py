@@ -54,6 +54,13 @@ class SQLiteLedger(Tables):
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise StoreError(
+                f"{self.path.parent} cannot be the directory of the ledger: {why}; set HOLDFAST_MONITOR_URL "
+                "to file:///DIRECTORY, a directory that is there or can be made, or to postgresql://USER@HOST/DATABASE"
+            ) from error
+        try:
             with closing(sqlite3.connect(self.path, isolation_level=None, timeout=_PATIENCE)) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.servers import Server
+from cli.console import Out
 from cli.main import app
+from cli.monitor.alarms import Alarms
 from cli.retrain import Verdict
 from features.store.base import StoreError
-from monitoring.ledger import open_ledger
+from monitoring.ledger import Closed, open_ledger
 from monitoring.passes import asking
+from monitoring.verdict import Finding
 from settings import HoldfastError
-from tests.cli.studio import Studio, member, said, told
+from tests.cli.studio import START, Studio, member, said, told
 
 DAY = 250.0
 
@@ -105,7 +108,8 @@ def test_a_killed_telling_is_told_again(served: Served, tmp_path: Path, monkeypa
 
 def test_people_read_what_a_pass_proved_and_what_there_is(served: Served, tmp_path: Path) -> None:
     environ = {**served.environ, "HOLDFAST_MONITOR_URL": f"file://{tmp_path}/ledger"}
-    assert "nothing was counted yet" in said("monitor", "show", "studio", environ=environ).output
+    nothing = said("monitor", "show", "studio", environ=environ).output
+    assert f"nothing was counted yet in file://{tmp_path}/ledger:" in nothing
     output = said("monitor", "run", "studio", environ=environ, code=10).output
     assert "3,500 answers counted; 3 windows closed, 3 with an alarm" in output
     assert f"ALARM       {served.tag}, window 1 (1,000 answers, " in output
@@ -123,6 +127,10 @@ def test_people_read_what_a_pass_proved_and_what_there_is(served: Served, tmp_pa
     assert f"reference   of {served.tag}, from the next window on: windows 2 to 3" in rebased
     with pytest.raises(HoldfastError, match="3 closed windows, not 9"):
         raise refused("monitor", "rebase", "studio", "--windows", "9", environ=environ)
+    with pytest.raises(HoldfastError, match="--windows and --training"):
+        raise refused("monitor", "rebase", "studio", "--windows", "2", "--training", environ=environ)
+    with pytest.raises(HoldfastError, match="studio:gone is not in the model store"):
+        raise refused("monitor", "rebase", "studio", "--training", "--model", "studio:gone", environ=environ)
     back = told("monitor", "rebase", "studio", "--training", "--model", served.tag, environ=environ)
     assert (back["windows"], back["model"]) == (None, served.tag)
 
@@ -152,3 +160,60 @@ def test_what_cannot_be_read_is_an_error(served: Served, tmp_path: Path) -> None
     ):
         with pytest.raises(StoreError, match=words):
             raise refused("monitor", "run", "studio", environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///proc/nope", r"^/proc/nope cannot be the directory of the ledger: .*; set HOLDFAST_MONITOR_URL to "),
+        ("file://{file}", r"file cannot be the directory of the ledger: it is a file; set HOLDFAST_MONITOR_URL to "),
+        ("none:", r"^HOLDFAST_MONITOR_URL is 'none:', and has to be file:///DIRECTORY or "),
+    ],
+)
+def test_where_no_ledger_can_be_is_an_error_that_says_what_to_set(
+    url: str, words: str, served: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(StoreError, match=words):
+        raise refused(
+            "monitor", "run", "studio", environ={**served.environ, "HOLDFAST_MONITOR_URL": url.format(file=file)}
+        )
+
+
+@pytest.mark.parametrize(("place", "why"), [("/proc/nope/asked.json", "No such file"), ("{home}", "is a directory")])
+def test_a_request_that_could_not_be_written_fails_before_anything_is_counted(
+    place: str, why: str, served: Served, tmp_path: Path
+) -> None:
+    environ = {**served.environ, "HOLDFAST_MONITOR_URL": f"file://{tmp_path}/ledger"}
+    file = place.format(home=tmp_path)
+    with pytest.raises(HoldfastError, match=rf"{file}: a request .* cannot be written there: .*{why}.*--verdict"):
+        raise refused("monitor", "run", "studio", "--verdict", file, environ=environ)
+    assert told("monitor", "show", "studio", environ=environ)["counters"] == {}
+
+
+def closed(number: int, column: str | None, model: str = "m:1") -> Closed:
+    """A window of which that column alarms."""
+    found = Finding(column or "", "inputs", "mix", 1, 500, 0.3, 1e-9, 1e-7, 0.1, "", 0.1, 0.2)
+    findings = [] if column is None else [asdict(found)]
+    verdict = {"alarm": bool(findings), "findings": findings}
+    return Closed(model, number, START, START + 1, START + 2, 500, 0, 0, b"", verdict, "training")
+
+
+def test_windows_in_a_row_that_say_the_same_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    alarms = Alarms(Out(as_json=False))
+    alarms.tell(500, [closed(1, None), closed(2, "fee"), closed(1, "age", "n:1")])
+    assert "m:1, window 2" in capsys.readouterr().out  # at once
+    for number in range(3, 13):
+        alarms.tell(500, [closed(number, "fee")])
+    assert capsys.readouterr().out == ""
+    alarms.tell(500, [closed(number, "age") for number in range(13, 18)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "window" in line and "over" not in line]
+    assert lines[0].split() == ["9", "windows", "more,", "3", "to", "11,", "say", "the", "same"]
+    assert [line.split()[3] for line in lines[1:]] == ["12", "13"]
+    alarms.tell(500, [closed(18, None)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ALARM")]
+    assert [line.split()[3] for line in lines] == ["14", "15", "16", "17"]  # five are each told
+    alarms.tell(500, [closed(number, "fee") for number in (19, 20)])
+    alarms.end()
+    assert [line.split()[3] for line in capsys.readouterr().out.splitlines() if "ALARM" in line] == ["19", "20"]
