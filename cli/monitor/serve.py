@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from errno import EADDRINUSE
 from typing import Annotated
 
 import typer
 
-from cli.console import Out
+from cli.console import Out, many
 from cli.monitor.app import SkewShare
 from cli.monitor.profiles import profiles
 from cli.monitor.reporting import Reporter
 from cli.workspace import Workspace
 from monitoring.ledger import Ledger
+from settings import HoldfastError
 
 log = logging.getLogger("holdfast.monitoring")
 
@@ -41,7 +44,7 @@ def attend(workspace: Workspace, ledger: Ledger, reporter: Reporter, skew_share:
     for line in done.passed.trouble:
         log.error("not read: %s", line)
     for model, (often, why) in done.passed.unknown.items():
-        log.error("%d answers of %s were not counted: %s", often, model, why)
+        log.error("%s of %s were not counted, and will not be: %s", many(often, "answer"), model, why)
     if done.request is not None:
         asking.told(ledger, done.request)
         log.warning("a new model is asked for: holdfast retrain %s --verdict %s", workspace.usecase.name, done.verdict)
@@ -65,7 +68,7 @@ def serve(
     from serving.keys import Keys
 
     out, workspace = Out(as_json=False), Workspace.open(usecase)
-    settings, name = workspace.settings, workspace.usecase.name
+    settings, name, listening = workspace.settings, workspace.usecase.name, _listening(host, port)
     ledger = open_ledger(settings.monitor_url, workspace.home, name)
     logs.configure(settings)
     reporter = Reporter(name)
@@ -76,8 +79,6 @@ def serve(
     app = application(watched, timer, Keys(settings))
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -90,7 +91,7 @@ def serve(
     timer.start()
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # it stops at a signal, and then raises it again
-        server.run()
+        server.run([listening])
     busy = timer.stop()
     reporter.stop()
     if not server.started:
@@ -99,3 +100,19 @@ def serve(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """What the page is asked at; it is taken before anything is told or done.
+
+    Raises:
+        HoldfastError: if it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = "somebody listens there already" if error.errno == EADDRINUSE else error.strerror
+        raise HoldfastError(
+            f"port {port} of {host} cannot be had: {why}; choose another one with --port, or another --host"
+        ) from error

@@ -24,6 +24,7 @@ from cli.server import free_port
 from cli.workspace import ROOT
 from model.predictions.postgres import Table
 from tests.browsing.browser import browser
+from tests.cli.conftest import holdfast
 from tests.monitoring.page import stage
 
 KEY = "a-key-of-the-tests-0123456789"
@@ -198,6 +199,18 @@ def test_a_ledger_that_cannot_be_read_is_said(tmp_path: Path) -> None:
             assert "ledger.sqlite" in answer.text
         assert httpx.get(f"{running.url}/metrics").status_code == 200
         assert ("holdfast_monitor_windows_total", (stage.TAG,)) not in running.figures()
+
+
+def test_a_port_in_use_is_told_in_one_line_before_anything_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = holdfast(
+            "monitor", "serve", "telco", "--port", port, environ={"HOLDFAST_HOME": str(tmp_path / "var")}, code=1
+        )
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert f"port {port} of 127.0.0.1 cannot be had: somebody listens there already" in done.stderr
+    assert "--port" in done.stderr
 
 
 def test_a_signal_ends_it_while_it_idles_and_in_the_midst_of_a_pass(tmp_path: Path) -> None:
