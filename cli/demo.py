@@ -94,6 +94,11 @@ class Demo:
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(self._client, [work[n::CLIENTS] for n in range(CLIENTS)]))
 
+    @staticmethod
+    def answers(count: int) -> int:
+        """How many answers so many requests get."""
+        return count + (ROWS - 1) * -(-count // EVERY)
+
     def tell(self, answers: Sequence[tuple[str, int]], *, competitor: bool = False) -> None:
         """The outcomes of those who were asked about."""
         moment, told = clock.wall(), []

@@ -60,7 +60,7 @@ def drift(workspace: Workspace, tag: str, out: Out, *, keep: bool = False) -> di
         environ["HOLDFAST_USECASES"] = str(workspace.settings.usecases.absolute())
     with serve(environ, log=own / "serve.log") as server, _monitoring(environ, own / "monitor.log") as monitor:
         demo = Demo(people, server, monitor, own / "monitor.log")
-        told = _acts(demo, workspace, tag, own, out)
+        told = _acts(demo, workspace, tag, own, out, keep=keep)
         if keep:
             out.say(f"\nServing at {server.url}, monitoring at {monitor}. Ctrl-C stops both.")
             with suppress(KeyboardInterrupt):
@@ -68,12 +68,12 @@ def drift(workspace: Workspace, tag: str, out: Out, *, keep: bool = False) -> di
     return told
 
 
-def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> dict[str, Any]:
+def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out, *, keep: bool) -> dict[str, Any]:
     inputs, outcomes = (f'holdfast_monitor_alarm{{model="{tag}",track="{track}"}}' for track in ("inputs", "outcomes"))
     matched = 'holdfast_monitor_outcomes_total{kind="matched"}'
     counted = 'holdfast_monitor_records_total{kind="counted"}'
     ledger = open_ledger(None, home, workspace.usecase.name)
-    began = time.monotonic()
+    began, name = time.monotonic(), workspace.usecase.name
 
     def windows() -> list[Closed]:
         return ledger.closed(tag)
@@ -88,32 +88,34 @@ def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> d
 
     out.proved("server", f"{demo.server.url} with {tag}")
     said(demo.until("page", lambda: f"{demo.monitor}/" if httpx.get(f"{demo.monitor}/").status_code == 200 else None))
-    out.proved("act 1", f"{ACTS[0]:,} requests about anybody, then what became of them")
+    sent = [f"{count:,} requests for {demo.answers(count):,} answers" for count in ACTS]
+    out.proved("act 1", f"{sent[0]}, about anybody; then what became of them")
     demo.ask(ACTS[0])
     first = len(demo.asked)
     demo.tell(demo.asked[:first])
     said(demo.until("outcomes", demo.metric(matched, first)))
-    out.proved("act 2", f"{ACTS[1]:,} requests more: half of all")
+    out.proved("act 2", f"{sent[1]}, about anybody: half of all requests are asked then")
     demo.ask(ACTS[1])
     quiet = len(demo.asked)
     said(demo.until("answers", demo.metric(counted, quiet)))
     alarmed = [one.number for one in windows() if one.alarm]
     if alarmed:
-        raise DemoError(f"windows {alarmed} alarm before there is any drift: {demo.monitor}/models/{tag}")
+        raise DemoError(
+            f"windows {alarmed} alarm before there is any drift; to look at them: "
+            f"HOLDFAST_HOME={home.parent} holdfast monitor show {name}"
+        )
     before = len(windows())
     out.say(f"                {before} windows, none of which alarms")
-    out.proved(
-        "act 3", f"{ACTS[2]:,} requests: a campaign; {SHARE:.0%} are about new customers, on fibre, month to month"
-    )
+    out.proved("act 3", f"{sent[2]}: a campaign; {SHARE:.0%} are about new customers, on fibre, month to month")
     with ThreadPoolExecutor(1) as sending:
         cause = time.monotonic()
-        sent = sending.submit(demo.ask, ACTS[2], campaign=True)
+        campaign = sending.submit(demo.ask, ACTS[2], campaign=True)
         said(demo.until("alarm on inputs", demo.metric(inputs), cause))
         request = home / "monitor" / "retrain.json"
         said(demo.until("retrain request", lambda: str(request) if request.exists() else None, cause))
-        sent.result()
+        campaign.result()
     out.say(f"                {findings('inputs')}")
-    out.proved("act 4", "what became of them, and a competitor has bought out who is on a contract; requests go on")
+    out.proved("act 4", f"what became of them: a competitor has bought out who is on a contract; and {sent[3]}")
     cause = time.monotonic()
     demo.tell(demo.asked[quiet:], competitor=True)
     demo.until("outcomes", demo.metric(matched, len(demo.asked) - quiet + first), cause)
@@ -124,8 +126,10 @@ def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> d
     page = httpx.get(f"{demo.monitor}/models/{tag}")
     if page.status_code != 200:
         raise DemoError(f"{page.url} is answered with {page.status_code}: {page.text[:500]}")
-    out.proved("page", f"{page.url}")
-    out.proved("retrain", f"holdfast retrain {workspace.usecase.name} --verdict {request}")
+    out.proved("page", f"{page.url}" if keep else "is gone with the demo: `holdfast demo-drift --keep` leaves it up")
+    out.proved("retrain", f"{request} asks for a new model, once")
+    out.say(f"            a schedule would take it up by: holdfast retrain {name} --verdict {request}")
+    out.say("            nothing to do here: nobody has really changed, and the same data would give the same model")
     ratios = {n: v for n, v in demo.metrics().items() if n.startswith("holdfast_feature_skew_ratio")}
     for name in (inputs, outcomes, f'holdfast_skew_checked_rows{{model="{tag}"}}'):
         out.proved("metric", f"{name} {demo.metrics()[name]:g}")
@@ -145,7 +149,7 @@ def _acts(demo: Demo, workspace: Workspace, tag: str, home: Path, out: Out) -> d
         "appeared": [asdict(one) for one in demo.appeared],
         "retrain": json.loads(request.read_text()),
         "skew": max(ratios.values()),
-        "page": str(page.url),
+        "page": str(page.url) if keep else None,
         "seconds": round(taken, 1),
     }
 

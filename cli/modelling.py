@@ -127,7 +127,7 @@ def demo_drift(
     from cli.demo_drift import drift  # late, with scipy
 
     out, workspace = _prepared("telco", as_json)
-    with out.progress() as progress:
+    with out.progress(lines=False) as progress:
         tag = _model(out, workspace, progress)
     out.result(drift(workspace, tag, out, keep=keep))
 

@@ -33,7 +33,11 @@ def test_alarms_page_and_request_appear_by_themselves(
     assert told["skew"] == 0
     words = capsys.readouterr().err
     assert f'holdfast_monitor_alarm{{model="{tag}",track="outcomes"}} 1' in words
-    file = re.search(r"--verdict (\S+)", words)
+    assert "1,000 requests for 1,095 answers" in words
+    assert 'outcomes_total{kind="matched"} 1095' in words
+    assert told["page"] is None  # by then nobody answers there
+    assert "holdfast demo-drift --keep" in words
+    file = re.search(r"taken? .*up by: holdfast retrain telco --verdict (\S+)", words)
     assert file is not None
     assert json.loads(Path(file[1]).read_text()) == told["retrain"]
 
