@@ -11,7 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
-from cli.console import Json, Out
+from cli.console import Json, Out, many
 from cli.data import UseCaseOption
 from cli.deriving import derive
 from cli.predictions import log_of
@@ -46,7 +46,9 @@ def ingest_command(
             kept.write(json.dumps(asdict(one)) + "\n")
 
         pseudonyms = Pseudonyms(workspace.settings.id_hmac_key)
-        brought = bring(workspace.usecase, log_of(workspace), pseudonyms, file, refuse)
+        brought = bring(
+            workspace.usecase, log_of(workspace), pseudonyms, file, refuse, now=clock.now(workspace.settings.now)
+        )
     beside = f"; see {rejects}" if brought.refused else ""
     out.proved(
         "outcomes",
@@ -55,6 +57,12 @@ def ingest_command(
     )
     for reason, rows in list(brought.reasons.items())[:_SHOWN]:
         out.say(f"             {rows:,} x {reason}")
+    if brought.ahead:
+        out.proved(
+            "WARNING",
+            f"{many(brought.ahead, 'row')} with an observed_at of more than a day from now: brought all the same, but "
+            "look whether it is right",
+        )
     out.result({**asdict(brought), "rejects": str(rejects) if brought.refused else None})
     if brought.read and brought.read == brought.refused:
         raise HoldfastError(f"no row of {file} was accepted; {rejects} says why")

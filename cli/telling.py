@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from features import clock
 from features.etl.read import SourceError, read
 from features.source import Source
 from model.predictions.outcome import Outcome
@@ -28,6 +29,11 @@ SPELLINGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 """How an outcome may be written, in any case."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?)(Z|[+-]\d\d)(?::?(\d\d))?")
 """RFC 3339, and as databases and pandas write times: a blank for the T, a zone of hours alone."""
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+"""A value in a reason: rows that differ in it alone are refused for the same."""
+_WIDTH = 40
+"""Of a value in a summary; the file of refused rows has all of it."""
 
 
 @dataclass(frozen=True)
@@ -58,36 +64,58 @@ class Brought:
     known: int
     refused: int
     reasons: dict[str, int]
-    """How many rows were refused for each reason, the most frequent first."""
+    """How many rows were refused for each reason, the most frequent first; with one of the values."""
+    ahead: int = 0
+    """Of those that were accepted, how many were observed later than is possible."""
 
 
 def bring(
-    usecase: UseCase, log: Log, pseudonyms: Pseudonyms, given: Path | pd.DataFrame, refuse: Callable[[Refusal], None]
+    usecase: UseCase,
+    log: Log,
+    pseudonyms: Pseudonyms,
+    given: Path | pd.DataFrame,
+    refuse: Callable[[Refusal], None],
+    *,
+    now: int | None = None,
 ) -> Brought:
     """Bring the outcomes of a file (CSV, JSON lines, Parquet) or a pandas frame into the log.
 
     Columns: `prediction_id`, or the use case's key and `at`; `outcome`, `observed_at`, and, if wanted, `outcome_id`.
+
+    Args:
+        now: the data's clock, microseconds; what was observed more than a day after it and after the real time is
+            `ahead`.
 
     Raises:
         SourceError: if the whole cannot be read, or has a column that is none of these; nothing was brought then.
         StoreError: if the log cannot be read or written.
     """
     contracts = Feedback(usecase, 1, pseudonyms, None)
-    reasons, rows = Counter[str](), 0
+    reasons, examples, rows, ahead = Counter[str](), dict[str, list[str]](), 0, 0
+    latest = max(clock.now(), now or 0) + clock.DAY
 
     def accepted() -> Iterator[Outcome]:
-        nonlocal rows
+        nonlocal rows, ahead
         for row in _rows(given, usecase):
             rows += 1
             found = _checked(row, contracts)
             if isinstance(found, Outcome):
+                ahead += found.observed_at > latest
                 yield found
             else:
-                reasons.update(re.sub("'.*?'", "'...'", reason) for reason in found)
+                for reason in found:
+                    alike = _QUOTED.sub("", reason)
+                    reasons[alike] += 1
+                    example, known = _QUOTED.sub(_shortened, reason), examples.setdefault(alike, [])
+                    if len(known) < 2 and example not in known:
+                        known.append(example)
                 refuse(Refusal(row.number, found, row.original))
 
     told = tell(log, accepted())
-    return Brought(rows, told.new, told.known, rows - told.new - told.known, dict(reasons.most_common()))
+    refused = {
+        examples[alike][0] + " and others" * (len(examples[alike]) > 1): often for alike, often in reasons.most_common()
+    }
+    return Brought(rows, told.new, told.known, rows - told.new - told.known, refused, ahead)
 
 
 def _rows(given: Path | pd.DataFrame, usecase: UseCase) -> Iterator[Row]:
@@ -135,8 +163,8 @@ def _checked(row: Row, contracts: Feedback) -> Outcome | list[str]:
         said["outcome"] = SPELLINGS.get(str(said["outcome"]).lower(), said["outcome"])
     for name in ("at", "observed_at"):
         if isinstance(said.get(name), str) and (time := _TIME.fullmatch(said[name])):
-            day, clock, zone, minutes = time.groups()
-            said[name] = f"{day}T{clock}{zone}" + ("" if zone == "Z" else f":{minutes or '00'}")
+            day, hours, zone, minutes = time.groups()
+            said[name] = f"{day}T{hours}{zone}" + ("" if zone == "Z" else f":{minutes or '00'}")
     try:
         return contracts.outcome(said, "")[1]
     except ValidationError as error:
@@ -147,3 +175,8 @@ def _worded(problem: dict[str, Any]) -> str:
     given = f": {problem['given']!r}" if "given" in problem else ""
     words = f"one of {', '.join(SPELLINGS)}" if problem["field"] == "outcome" and given else problem["problem"]
     return f"{problem['field']}: {words}{given}"
+
+
+def _shortened(value: re.Match[str]) -> str:
+    text = value[0]
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 4]}...{text[-1]}"

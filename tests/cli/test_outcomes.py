@@ -271,3 +271,30 @@ def test_a_label_that_is_no_absence_cannot_be_derived(tmp_path: Path) -> None:
     telco = usecases.load("telco")
     with pytest.raises(HoldfastError, match="bring them with `holdfast outcomes ingest FILE`"):
         derive(telco, None, Directory(tmp_path, "telco"), PLAIN, 0, as_of=0, since=None)  # type: ignore[arg-type]
+
+
+def test_a_summary_shows_what_was_refused_for_each_reason(tmp_path: Path) -> None:
+    log = Directory(tmp_path / "log", "cdnow")
+    rows = [{**GOOD[0], "outcome": text} for text in ("churned", "churned", "it's gone", "x" * 100)]
+    rows += [{**GOOD[0], "observed_at": "yesterday"}] * 2
+    brought = bring(CDNOW, log, PLAIN, written(tmp_path / "o.csv", rows), lambda _: None)
+    (first, often), (second, twice) = brought.reasons.items()
+    assert (first, often) == ("outcome: one of true, yes, 1, false, no, 0: 'churned' and others", 4)
+    assert second.startswith("observed_at: Input should be a time with its zone")
+    assert (second.endswith(": 'yesterday'"), twice) == (True, 2)
+    long = bring(CDNOW, log, PLAIN, written(tmp_path / "l.csv", rows[3:4]), lambda _: None)
+    assert list(long.reasons) == [f"outcome: one of true, yes, 1, false, no, 0: '{'x' * 35}...'"]
+
+
+def test_what_was_observed_in_the_future_is_brought_with_a_warning(tmp_path: Path) -> None:
+    rows = [GOOD[0], {**GOOD[1], "observed_at": "2999-01-01T00:00:00Z"}]
+    log = Directory(tmp_path / "log", "cdnow")
+    brought = bring(CDNOW, log, PLAIN, written(tmp_path / "o.csv", rows), lambda _: None)
+    assert (brought.new, brought.ahead) == (2, 1)
+    then = parse("2999-01-01T00:00:00Z") - DAY  # HOLDFAST_NOW may be later than the clock on the wall
+    log = Directory(tmp_path / "other", "cdnow")
+    assert bring(CDNOW, log, PLAIN, tmp_path / "o.csv", lambda _: None, now=then).ahead == 0
+    assert bring(CDNOW, log, PLAIN, tmp_path / "o.csv", lambda _: None, now=then - 1).ahead == 1
+    environ = {"HOLDFAST_HOME": str(tmp_path / "var"), "HOLDFAST_USECASE": "cdnow"}
+    output = said("outcomes", "ingest", str(tmp_path / "o.csv"), environ=environ).output
+    assert "WARNING     1 row with an observed_at of more than a day from now" in output
