@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from model.profile import Column
 from model.profile.counting import Counts
-from monitoring.page.words import share
+from monitoring.page.words import plain, share
 
 WIDTH, HEIGHT = 320.0, 132.0
 """Of a histogram, in its own units: about as wide as its place, so that text in it is about as large as around it."""
@@ -86,7 +86,7 @@ def _standing(column: Column, cells: list[tuple[str, float, float]], rows: list[
         f"{'M' if not place else 'L'}{bar.x},{FLOOR - bar.then} H{round(bar.x + bar.width, 2)}"
         for place, bar in enumerate(bars[: len(body)])
     ]
-    ticks = [(round((place + 1) * step, 2), f"{column.edges[place]:.4g}") for place in _spaced(len(column.edges))]
+    ticks = [(round((place + 1) * step, 2), plain(column.edges[place])) for place in _spaced(len(column.edges))]
     ticks += [(bar.x + bar.width / 2, bar.label.split()[0]) for bar in bars[len(body) :]]
     return Histogram(
         column.name,

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from monitoring.page import words
-from monitoring.page.watched import moment
+from monitoring.page.watched import end, moment, start
 
 HERE = Path(__file__).parent
 STYLE = (HERE / "style.css").read_text(encoding="utf-8")
@@ -51,6 +51,8 @@ def _environment() -> Environment:
         "duration": words.duration,
         "windows": words.windows,
         "moment": moment,
+        "start": start,
+        "end": end,
     }
     environment.globals |= {"version": VERSION}
     return environment

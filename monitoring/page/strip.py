@@ -8,7 +8,7 @@ from typing import Literal
 
 from monitoring.ledger import Closed
 from monitoring.page.columns import is_pair
-from monitoring.page.watched import moment
+from monitoring.page.watched import end
 from monitoring.page.words import TRACKS
 
 State = Literal["alarm", "quiet", "settling", "none"]
@@ -70,7 +70,7 @@ def strip(windows: Sequence[Closed]) -> Strip:
             one.number,
             state(one),
             SYMBOLS[state(one)],
-            moment(one.end),
+            end(one),
             one.rows,
             one.labelled,
             one.late,
@@ -100,7 +100,7 @@ def track_state(window: Closed, track: str) -> State:
 
 
 def _said(window: Closed, own: State) -> str:
-    return f"window {window.number}, until {moment(window.end)}: {SAID[own]}"
+    return f"window {window.number}, until {end(window)}: {SAID[own]}"
 
 
 def _moved(window: Closed) -> str:

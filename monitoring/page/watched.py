@@ -87,6 +87,21 @@ def pool(profile: Profile, windows: list[Closed]) -> Window | None:
     return total
 
 
-def moment(time: int) -> str:
-    """A time for people, in UTC, to the minute."""
-    return clock.rfc3339(time - time % clock.MINUTE).replace("T", " ").removesuffix(":00Z")
+def moment(time: int, *, seconds: bool = False) -> str:
+    """A time for people, in UTC, to the minute, or to the second."""
+    said = clock.rfc3339(time - time % clock.SECOND).replace("T", " ").removesuffix("Z")
+    return said if seconds else said[: -len(":00")]
+
+
+def start(window: Closed) -> str:
+    """When the first answer of a window was given, for people: to the second where the last one was in that minute."""
+    return moment(window.start, seconds=_short(window))
+
+
+def end(window: Closed) -> str:
+    """When its last answer was given, likewise."""
+    return moment(window.end, seconds=_short(window))
+
+
+def _short(window: Closed) -> bool:
+    return window.start // clock.MINUTE == window.end // clock.MINUTE

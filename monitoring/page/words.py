@@ -65,8 +65,8 @@ def sentence(found: Finding, then: Counts | None = None, now: Counts | None = No
 
 def chance(p: float) -> str:
     """A p-value."""
-    if p <= 0:
-        return "below 1e-300"
+    if p < 1e-300:
+        return "< 1e-300"
     return f"{p:.1e}" if p < 0.001 else f"{p:.3f}"
 
 
@@ -76,6 +76,15 @@ def share(value: float) -> str:
     if percent and abs(percent) < 0.1:
         return f"{percent:.2g}{SPACE}%"
     return f"{percent:.1f}{SPACE}%"
+
+
+def plain(value: float) -> str:
+    """A number as on an axis: four digits of it, and no exponent unless it is too long without."""
+    if value and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.4g}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{float(f'{value:.4g}'):,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def figure(value: float | None, digits: int = 3) -> str:
