@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.monitor.once import once
+from cli.monitor.profiles import profiles
 from cli.monitor.reporting import Reporter, trained
-from cli.monitor.serve import profiles
 from model.predictions.reading import Directory
 from model.profile import Profile
 from monitoring import Window, evidently
