@@ -108,8 +108,7 @@ def span(micros: int) -> str:
     """A length of time in words."""
     for unit, name in ((clock.DAY, "day"), (clock.HOUR, "hour"), (clock.MINUTE, "minute")):
         if micros >= unit and not micros % unit:
-            count = micros // unit
-            return f"{count:,} {name}{'' if count == 1 else 's'}"
+            return words.many(micros // unit, name)
     return f"{micros / clock.SECOND:g} seconds"
 
 

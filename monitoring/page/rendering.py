@@ -50,6 +50,7 @@ def _environment() -> Environment:
         "figure": words.figure,
         "duration": words.duration,
         "windows": words.windows,
+        "many": words.many,
         "moment": moment,
         "start": start,
         "end": end,

@@ -87,21 +87,25 @@ def pool(profile: Profile, windows: list[Closed]) -> Window | None:
     return total
 
 
-def moment(time: int, *, seconds: bool = False) -> str:
-    """A time for people, in UTC, to the minute, or to the second."""
-    said = clock.rfc3339(time - time % clock.SECOND).replace("T", " ").removesuffix("Z")
-    return said if seconds else said[: -len(":00")]
+def moment(time: int, figures: int = len("2026-07-01 09:30")) -> str:
+    """A time for people, in UTC, to the minute, or to so many figures."""
+    return clock.rfc3339(time).removesuffix("Z").replace("T", " ")[:figures]
 
 
 def start(window: Closed) -> str:
-    """When the first answer of a window was given, for people: to the second where the last one was in that minute."""
-    return moment(window.start, seconds=_short(window))
+    """When the first answer of a window was given, for people: to the second where the last one was in that minute, and
+    to the millisecond where it was in that second."""
+    return moment(window.start, _figures(window))
 
 
 def end(window: Closed) -> str:
     """When its last answer was given, likewise."""
-    return moment(window.end, seconds=_short(window))
+    return moment(window.end, _figures(window))
 
 
-def _short(window: Closed) -> bool:
-    return window.start // clock.MINUTE == window.end // clock.MINUTE
+def _figures(window: Closed) -> int:
+    if window.start // clock.SECOND == window.end // clock.SECOND:
+        return len("2026-07-01 09:30:15.250")
+    return len(
+        "2026-07-01 09:30:15" if window.start // clock.MINUTE == window.end // clock.MINUTE else "2026-07-01 09:30"
+    )

@@ -100,6 +100,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g}{SPACE}s"
 
 
+def many(number: int, noun: str) -> str:
+    """So many of them."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def windows(scale: int) -> str:
     """How many were pooled."""
     return "one window" if scale == 1 else f"{scale} windows"

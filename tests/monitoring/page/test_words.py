@@ -31,3 +31,5 @@ def test_a_window_within_a_minute_is_told_to_the_second(tmp_path: Path) -> None:
     assert (watched.start(long), watched.end(long)) == ("2026-11-01 12:00", "2026-11-01 15:00")
     short = replace(long, end=long.start + 7 * clock.SECOND)
     assert (watched.start(short), watched.end(short)) == ("2026-11-01 12:00:00", "2026-11-01 12:00:07")
+    moment = replace(long, end=long.start + 600_000)
+    assert (watched.start(moment), watched.end(moment)) == ("2026-11-01 12:00:00", "2026-11-01 12:00:00.600")
