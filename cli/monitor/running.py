@@ -54,7 +54,7 @@ def run_command(
         out.proved("NOT READ", line)
     for model, (often, why) in passed.unknown.items():
         out.proved("NOT COUNTED", f"{many(often, 'answer')} of {model}, which has no profile here: {why}")
-        out.say("             nor will they be: once it is back, only answers are that no pass has read yet")
+        out.say("             nor will they be: once it is back, only answers are counted that no pass has read yet")
     if done.request is not None:
         first, last = done.request["windows"]
         which = f"{done.request['model']}, windows {first} to {last}"
