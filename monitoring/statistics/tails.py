@@ -35,6 +35,8 @@ def two_rates(x: float, n: float, r: float, size: float) -> float:
     """The same of two cells: x of n rows, and r of `size` rows; in plain numbers, for there are many such tests."""
     total, both = n + size, x + r
     rest = total - both
+    if not both or not rest:
+        return 0.0
     statistic = 0.0
     for count, rows, cell in ((x, n, both), (r, size, both), (n - x, n, rest), (size - r, size, rest)):
         if count:

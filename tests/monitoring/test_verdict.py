@@ -198,3 +198,19 @@ def test_few_rows_are_told() -> None:
         "the reference has 50 rows: what is small for that many rows is not seen",
         "the newest window is empty",
     )
+
+
+def test_outcomes_of_scores_at_which_next_to_nothing_happens_are_quiet() -> None:
+    random = np.random.default_rng(10)
+
+    def told(n: int) -> dict[str, Any]:
+        score = random.beta(0.4, 4, n)  # half of the deciles have less than one outcome in a window
+        return {"score": score, "outcome": random.random(n) < score}
+
+    profile = Profile.from_frame(told(20_000))
+    windows = [Window.from_frame(profile, told(600)) for _ in range(150)]
+    smallest = [
+        judge(profile, windows[max(0, place - 28) : place]).columns["outcome"].adjusted for place in range(1, 151)
+    ]
+    assert min(smallest) > 1e-3
+    assert sum(p < 0.1 for p in smallest) < 30
