@@ -13,14 +13,23 @@ import numpy as np
 from settings import HoldfastError
 
 Kind = Literal["number", "category", "score", "decision", "outcome", "time", "skip"]
-Schema = Mapping[str, Kind | tuple[str, ...]]
-"""Kind by name of the column; for a category also the tuple of its declared levels.
+Schema = Mapping[str, str | tuple[str, ...]]
+"""A `Kind`, or one of `WORDS`, by name of the column; for a category also the tuple of its declared levels.
 
 score     the model's answer: watched as a number, and what outcomes are held against
 decision  what was decided: watched as a category
 outcome   whether it happened: true, false, or missing while nobody knows
 time      when a row happened: datetimes, or int64 microseconds; its days are the blocks of the season
 """
+WORDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("numeric", "numerical", "float", "int", "integer"), "number"),
+    **dict.fromkeys(("categorical", "string", "str", "text", "bool", "boolean", "flag"), "category"),
+    **dict.fromkeys(("probability", "prediction"), "score"),
+    **dict.fromkeys(("label", "target"), "outcome"),
+    **dict.fromkeys(("timestamp", "datetime", "date", "day"), "time"),
+    **dict.fromkeys(("ignore", "key", "id"), "skip"),
+}
+"""What others call these kinds."""
 NAMED: Mapping[str, Kind] = {
     "score": "score",
     "probability": "score",
@@ -69,7 +78,7 @@ def read(frame: Any, schema: Any) -> dict[str, Kind | tuple[str, ...]]:
         if len(times) > 1:
             found |= {name: "skip" for name in times if name.lower() not in NAMED}
     elif isinstance(schema, Mapping):
-        found = {str(name): kind if isinstance(kind, str) else tuple(kind) for name, kind in schema.items()}
+        found = {str(n): WORDS.get(kind, kind) if isinstance(kind, str) else tuple(kind) for n, kind in schema.items()}
     else:
         found = _contract(schema)
         answers: tuple[Kind, ...] = ("score", "decision", "outcome")

@@ -135,11 +135,17 @@ def test_a_schema_says_what_is_watched_and_as_what() -> None:
     assert profile.season is None
 
 
+def test_kinds_may_be_called_as_others_call_them() -> None:
+    others = {"x": "numeric", "place": "categorical", "flag": "bool", "score": "probability", "outcome": "target"}
+    ours = {"x": "number", "place": "category", "flag": "category", "score": "score", "outcome": "outcome"}
+    assert Profile.from_frame(frame(300), others) == Profile.from_frame(frame(300), ours)
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
         ({"z": "number"}, "'z'"),
-        ({"x": "numeric"}, "'numeric'"),
+        ({"x": "numbers"}, "'numbers'"),
         ({"x": "score", "y": "score"}, "x and y"),
         ({"x": "skip"}, "skips"),
     ],
