@@ -14,7 +14,8 @@ from benchmarks.drift.population import Frame, Population
 from benchmarks.drift.scenarios import NAMED, Change, blinder, fewer
 from monitoring import Profile, Window, judge
 
-REFERENCE = 20_000
+REFERENCE, LARGE = 20_000, 100_000
+"""Rows of a reference; and of one that is large enough for small shifts: it is half of what a test compares."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,24 @@ def first(name: str, streams: int, seed: int) -> tuple[int, int]:
 
 
 def delays(name: str, streams: int, seed: int) -> list[int]:
-    """Windows until the alarm, the first one with drift being 1, after 28 without; `4 * within` where none came."""
+    """Windows until the alarm, the first one with drift being 1, after 28 without, against a `LARGE` reference;
+    `4 * within` where none came."""
     scenario = NAMED[name]
-    profile, rows, calm = _stream(scenario.change, scenario.rows, seed)
+    profile, rows, calm = _stream(scenario.change, scenario.rows, seed, LARGE)
     before = [next(calm) for _ in range(28)]
     return [_until(profile, before, rows, 4 * scenario.within) for _ in range(streams)]
 
 
 def concept(lost: float, most: int, streams: int, seed: int) -> tuple[float, list[int]]:
     """What is lost of the ROC-AUC where about that much should be, and windows of 1,000 outcomes until the alarm, after
-    28 without, against a reference of 100,000.
+    28 without, against a `LARGE` reference.
 
     More than .1 is lost where outcomes follow a part of the score only, less where they change for some customers.
     """
     from sklearn.metrics import roc_auc_score
 
     population, random = Population(seed), np.random.default_rng([seed, 4])
-    frame = population.draw(100_000, random)
+    frame = population.draw(LARGE, random)
     profile = Profile.from_frame({name: frame[name] for name in ("score", "outcome")})
     whole = roc_auc_score(frame["outcome"], frame["score"])
     changes = [blinder(0.05 * step) for step in range(14)] if lost > 0.1 else [fewer(0.05 * step) for step in range(21)]
@@ -131,9 +133,11 @@ def cost(rows: int) -> dict[str, float]:
     }
 
 
-def _stream(change: Change, rows: int, seed: int) -> tuple[Profile, Iterator[Window], Iterator[Window]]:
+def _stream(
+    change: Change, rows: int, seed: int, reference: int = REFERENCE
+) -> tuple[Profile, Iterator[Window], Iterator[Window]]:
     population, random = Population(seed), np.random.default_rng([seed, 7])
-    profile = Profile.from_frame(without(population.reference(REFERENCE, random), "outcome"))
+    profile = Profile.from_frame(without(population.reference(reference, random), "outcome"))
 
     def windows(changed: bool) -> Iterator[Window]:
         while True:
