@@ -26,8 +26,10 @@ SMALL = 1_000
 """Rows of a reference below which a verdict says so."""
 WEIGHTS = (1.5, 8.0)
 """A test of one degree of freedom gets two thirds of an equal share of the budget, one of several an eighth: their p
-rests on an approximation that is worst in the tail, and makes nearly all false alarms. What is left is kept in reserve.
-Outcomes are few tests of large cells, and share their budget equally."""
+rests on an approximation that is worst in the tail, and makes nearly all false alarms. The rest is kept in reserve."""
+OUTCOMES = (1.6, 1.6)
+"""Outcomes are few tests, which use all of what they are given; and where the reference itself is off by chance, every
+pool alarms that is held against it. So they are given five eighths of their budget."""
 Rated = tuple[float, int, int, Tested]
 """The adjusted p of a test, the scale of its pool, the rows in it, and the test."""
 
@@ -146,7 +148,7 @@ def judge(profile: Profile, windows: Sequence[Window] | Window, budget: float = 
     ]
     _rate([one for _, _, one in own + told])
     tests = inputs.number_of_tests(profile) * len(SCALES)
-    rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, concept.TESTS * len(SCALES), (1, 1))]
+    rated = [*_adjusted(own, tests, WEIGHTS), *_adjusted(told, concept.TESTS * len(SCALES), OUTCOMES)]
     rated.sort(key=lambda rated: (rated[0], rated[3].p, -rated[3].effect))
     findings = _told(_finding(profile, *one) for one in rated if one[0] <= budget)
     columns: dict[str, Effect] = {}

@@ -34,7 +34,7 @@ QUIET = (
     Quiet("no drift, 200 rows", 200),
     Quiet("no drift, 5,000 rows", 5_000),
     Quiet("no drift, weekly season", 1_000, season=1.0, reference=30_000),
-    Quiet("no drift, with outcomes", 1_000, outcomes=True),
+    Quiet("no drift, with outcomes", 1_000, outcomes=True, reference=LARGE),
 )
 
 
