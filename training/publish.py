@@ -123,7 +123,7 @@ class Draft:
 
     def _use(self, scores: Scores) -> dict[str, float]:
         """The share of each input in the mean absolute contribution, of rows spread over the examples."""
-        some = scores.cut(0, len(scores)) if len(scores) <= EXPLAINED else _spread(scores, EXPLAINED)
+        some = scores if len(scores) <= EXPLAINED else _spread(scores, EXPLAINED)
         told = self.scorer.explain(some)
         mean = np.abs(told.contributions).mean(axis=0)
         total = mean.sum() or 1.0

@@ -107,18 +107,12 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them."""
         own = self.layout
-        columns = [
-            {key: value for key, value in vars(column).items() if value not in ((), 0.0) or key == "groups"}
-            if column.kind == "category"
-            else {key: value for key, value in vars(column).items() if key != "levels"}
-            for column in own.columns
-        ]
         return {
             "format": FORMAT,
             "rows": self.rows,
             "columns": [
-                {**_finite(column), "counts": own.column(self.counts, place).tolist()}
-                for place, column in enumerate(columns)
+                {**_fields(column), "counts": own.column(self.counts, place).tolist()}
+                for place, column in enumerate(self.columns)
             ],
             "pairs": [
                 {"columns": list(pair), "counts": own.pair(self.counts, place).tolist()}
@@ -130,9 +124,7 @@ class Profile:
                 "counts": own.outcomes(self.counts).tolist() if own.judged else [],
             },
             "time": own.time,
-            "season": None
-            if self.season is None
-            else {"blocks": self.season.blocks, "rows": self.season.rows, "tau": dict(self.season.tau)},
+            "season": None if self.season is None else {"blocks": self.season.blocks, "tau": dict(self.season.tau)},
             "use": dict(self.use),
         }
 
@@ -202,9 +194,13 @@ def _deciles(layout: Layout, frame: Any) -> tuple[float, ...]:
     return tuple(np.unique(edges).tolist())
 
 
-def _finite(column: dict[str, Any]) -> dict[str, Any]:
-    """Bounds of a column without a single number are infinite, which JSON has no word for."""
-    return {key: None if value in (np.inf, -np.inf) else value for key, value in column.items()}
+def _fields(column: Column) -> dict[str, Any]:
+    """What is stored of a column: a number's bounds are infinite where there was none, which JSON has no word for."""
+    own = vars(column)
+    if column.kind == "category":
+        return {name: own[name] for name in ("name", "kind", "role", "levels", "groups", "chosen")}
+    bounds = {name: own[name] if np.isfinite(own[name]) else None for name in ("low", "high")}
+    return {name: own[name] for name in ("name", "kind", "role", "edges", "groups")} | bounds
 
 
 def _read(said: dict[str, Any]) -> Profile:

@@ -120,15 +120,13 @@ def _told(name: str, column: Any) -> Kind:
 
 def _numeric(column: Any) -> bool:
     """Whether the first objects that are there are numbers, as decimals are."""
-    values = column.tolist() if hasattr(column, "tolist") else list(column)
-    there = list(islice((value for value in values if value is not None and isinstance(value, Number | str)), 100))
+    there = list(islice((value for value in column if value is not None and isinstance(value, Number | str)), 100))
     return bool(there) and all(isinstance(value, Number) and not isinstance(value, bool) for value in there)
 
 
 def _dated(column: Any) -> bool:
     """Whether the first object that is there is a date."""
-    values = column.tolist() if hasattr(column, "tolist") else list(column)
-    return isinstance(next((value for value in values if value is not None), None), date)
+    return isinstance(next((value for value in column if value is not None), None), date)
 
 
 def _contract(schema: Any) -> dict[str, Kind | tuple[str, ...]]:

@@ -32,11 +32,10 @@ class Season:
     """What days add, by the name of a test.
 
     Attributes:
-        blocks: days of the reference. rows: of the mean day. tau: only where it is above 0.
+        blocks: days of the reference. tau: only where it is above 0.
     """
 
     blocks: int
-    rows: float
     tau: Mapping[str, float]
 
     def inflation(self, test: str, n_eff: float, days: float) -> float:
@@ -66,8 +65,7 @@ def measure(layout: Layout, total: Counts, blocks: NDArray[np.int64]) -> Season 
     for place, (a, b) in enumerate(layout.pairs):
         name = f"pair {layout.columns[a].name} ~ {layout.columns[b].name}"
         found[name] = _tau(*_cells(layout.pair(blocks.T, place).T, layout.pair(total, place)))
-    rows = float(layout.column(blocks.T, 0).sum() / len(blocks))
-    return Season(len(blocks), rows, _kept(layout, found))
+    return Season(len(blocks), _kept(layout, found))
 
 
 def _kept(layout: Layout, found: dict[str, tuple[float, float]]) -> dict[str, float]:

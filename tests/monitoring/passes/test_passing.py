@@ -41,7 +41,7 @@ from tests.model.toys import plan
 from usecases import Retrain, UseCase, Watch
 
 NOON = 1_717_243_200_000_000
-TAG = "plan:20240101-passing1"
+TAG, OTHER = "plan:20240101-passing1", "plan:20240202-passing2"
 HEAD = msgspec.structs.replace(HEADER, usecase="plan", model=TAG)
 MODEL = """name: {}
 version: {}
@@ -71,9 +71,14 @@ def sample(random: np.random.Generator, rows: int, shift: float = 0.0) -> dict[s
     }
 
 
+def home(tag: str) -> Path:
+    """Where the artefact of a model lies."""
+    return store.home() / "models" / tag.replace(":", "/")
+
+
 def stored(tag: str, seed: int = 0) -> Profile:
     """A profile, as the artefact of a model has it."""
-    directory = store.home() / "models" / tag.replace(":", "/")
+    directory = home(tag)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "model.yaml").write_text(MODEL.format(*tag.split(":")))
     made = Profile.from_frame(sample(np.random.default_rng(seed), 20_000))
@@ -83,9 +88,10 @@ def stored(tag: str, seed: int = 0) -> Profile:
 
 @pytest.fixture(scope="module")
 def profile() -> Iterator[Profile]:
-    """That of the model."""
+    """That of the model; other tests have models of that name, too, and keep them."""
     yield stored(TAG)
-    shutil.rmtree(store.home() / "models" / "plan", ignore_errors=True)
+    for tag in (TAG, OTHER):
+        shutil.rmtree(home(tag), ignore_errors=True)
 
 
 def watched(**given_: Any) -> UseCase:
@@ -303,13 +309,13 @@ def test_a_segment_that_comes_twice_counts_once(make: Make) -> None:
 
 
 def test_models_have_windows_of_their_own_and_strangers_are_told(make: Make, profile: Profile) -> None:
-    place, other, stranger = make(), "plan:20240202-passing2", "plan:20240303-nowhere"
-    stored(other, seed=5)
-    for number, tag in enumerate((TAG, other, stranger)):
+    place, stranger = make(), "plan:20240303-nowhere"
+    stored(OTHER, seed=5)
+    for number, tag in enumerate((TAG, OTHER, stranger)):
         place.put(answers(10 + number, seed=number, start=number), tag)
     passed = place.passed()
-    assert [(one.model, one.number, one.rows) for one in passed.closed] == [(TAG, 1, 10), (other, 1, 10)]
-    assert place.ledger.models() == [TAG, other]
+    assert [(one.model, one.number, one.rows) for one in passed.closed] == [(TAG, 1, 10), (OTHER, 1, 10)]
+    assert place.ledger.models() == [TAG, OTHER]
     assert place.counters() == {"counted": 21, "unknown_model": 12}
     often, why = passed.unknown[stranger]
     assert often == 12
