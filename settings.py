@@ -111,6 +111,9 @@ class Settings(BaseModel):
     )
     user: str | None = Field(None, description="Whose name journal entries carry; by default the user of the process.")
     image: str = Field("", description="Digest of the image that serves, for the journal of deployments.")
+    track: Literal["stable", "canary"] = Field(
+        "stable", description="Which of two versions side by side this server is; a label of its metrics."
+    )
     api_keys: SecretStr | None = Field(
         None,
         description="Who may ask: NAME=KEY on a line each, or separated by commas; KEY may be sha256:HEX. By default "

@@ -64,7 +64,7 @@ QUEUE = Gauge("holdfast_queue_rows", "Rows that wait for a batch.")
 BATCH_ROWS = Histogram(
     "holdfast_batch_rows", "Rows scored in one go.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 )
-BUILD = Gauge("holdfast_build_info", "1; what serves, as labels.", ["version", "python", "bentoml", "image"])
+BUILD = Gauge("holdfast_build_info", "1; what serves, as labels.", ["version", "python", "bentoml", "image", "track"])
 MODEL = Gauge("holdfast_model_info", "1; the model that is served, as labels.", ["usecase", "model", "fingerprint"])
 READY = Gauge("holdfast_ready", "Whether the gate let the model pass: 1 or 0.")
 COLLECTIONS = Counter("holdfast_gc_pause_seconds", "Time that Python's garbage collector took.")

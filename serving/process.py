@@ -145,7 +145,7 @@ class Process:
 def _describe(core: Core, settings: Settings) -> None:
     """Set the metrics that say what serves."""
     versions = (metadata.version("holdfast"), platform.python_version(), metadata.version("bentoml"))
-    metrics.BUILD.labels(*versions, settings.image).set(1)
+    metrics.BUILD.labels(*versions, settings.image, settings.track).set(1)
     metrics.READY.set(core.loaded is not None)
     if core.loaded is not None:
         metrics.MODEL.labels(core.usecase.name, core.tag, core.loaded.manifest.fingerprint).set(1)
