@@ -148,6 +148,11 @@ class Settings(BaseModel):
     archive_url: str | None = Field(
         None, description="Where models are pushed to and pulled from: a directory, s3://BUCKET/PREFIX, gs://..."
     )
+    models: Path | None = Field(
+        None,
+        description="Directory of models that are there beforehand, as an image carries them; one that the model store "
+        "lacks comes from here, or else from HOLDFAST_ARCHIVE_URL.",
+    )
     predictions_url: str | None = Field(
         None,
         description="Where every answer is recorded: file://DIRECTORY, postgresql://..., or none:; by default "

@@ -29,6 +29,14 @@ class ArchiveError(HoldfastError, RuntimeError):
     """An archive cannot be written or had, or is not what it should be; the message says where and what to do."""
 
 
+class Away(ArchiveError):
+    """The place of archives cannot be reached, read or written now; later it may."""
+
+
+class NotArchived(ArchiveError):
+    """The place holds no archive of that model."""
+
+
 def sound(directory: Path) -> Manifest:
     """The manifest of an artefact with every digest right.
 

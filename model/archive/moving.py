@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from model import store
-from model.archive.form import MIB, MOST_BYTES, ArchiveError, pack, sound, unpack
+from model.archive.form import MIB, MOST_BYTES, ArchiveError, NotArchived, pack, sound, unpack
 from model.archive.place import Place, place, telling
 from model.artefact import ArtefactError, Manifest, digest
 
@@ -96,14 +96,18 @@ def push(url: str, tag: str, progress: Progress = lambda *_: None) -> Pushed:
     return Pushed(str(own), f"{to.shown}/{own.path}", size, stored)
 
 
-def pull(url: str, reference: str, progress: Progress = lambda *_: None) -> Pulled:
+def pull(url: str, reference: str, progress: Progress = lambda *_: None, *, content: str = "") -> Pulled:
     """Bring a model from `url` into the store. Nothing of its archive is opened before the digest was found right.
 
     A model that is there already, with the same content, is left alone.
 
+    Args:
+        content: the content digest that the model must have; "": whichever it has.
+
     Raises:
-        ArchiveError: if it is not there or cannot be read, is not what the reference or its own digests say, or
-            another model has that tag in the store.
+        NotArchived: if it is not there. Away: if that cannot be told.
+        ArchiveError: if it is not what the reference, `content` or its own digests say, or another model has that tag
+            in the store.
     """
     asked, source = Reference.parse(reference), place(url)
     promised = Reference(asked.tag, _promised(source, asked))
@@ -114,6 +118,11 @@ def pull(url: str, reference: str, progress: Progress = lambda *_: None) -> Pull
         if kept is not None and pack(*kept, staging / "kept.tar") == promised.digest:
             return Pulled(asked.tag, str(promised.digest), stored=False)
         manifest = _fetch(source, promised, staging, progress)
+        if content not in ("", manifest.content_digest):
+            raise ArchiveError(
+                f"{source.shown}/{promised.path} has content_digest {manifest.content_digest}, and the journal says "
+                f"that {asked.tag} has {content}: nothing was pulled"
+            )
         stored = kept is None and store.put(staging / "model", asked.tag)
         kept = None if stored else kept or _kept(asked.tag)
         if kept is not None and kept[1].content_digest != manifest.content_digest:
@@ -193,12 +202,12 @@ def _promised(source: Place, reference: Reference) -> str:
     """The digest that stands beside an archive.
 
     Raises:
-        ArchiveError: if there is none, or no digest in it.
+        NotArchived: if there is none. ArchiveError: if there is no digest in it.
     """
     path = f"{reference.path}.sha256"
     remote = source.open(path)
     if remote is None:
-        raise ArchiveError(
+        raise NotArchived(
             f"{source.shown} holds no model {reference.tag}, or its push has not ended: `holdfast models push "
             f"{reference.tag} {source.shown}` on a machine that has it"
         )

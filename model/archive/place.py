@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from fsspec.core import url_to_fs
 
 from features.store.lock import exclusive
-from model.archive.form import ArchiveError
+from model.archive.form import ArchiveError, Away
 from model.staging import sync
 from settings import HoldfastError, redacted
 
@@ -28,14 +28,14 @@ class Place(Protocol):
         """Copy a file there, whole or not at all; False where that name is taken, and nothing was written.
 
         Raises:
-            ArchiveError: if it cannot be written.
+            Away: if it cannot be written.
         """
 
     def open(self, name: str) -> BinaryIO | None:
         """A file to read from and to close; None where there is none.
 
         Raises:
-            ArchiveError: if it cannot be read, or there is no such directory at all.
+            Away: if it cannot be read, or there is no such directory at all.
         """
 
 
@@ -43,7 +43,7 @@ def place(url: str) -> Place:
     """The place at a path, file:///..., s3://BUCKET/PREFIX, or another address that fsspec knows.
 
     Raises:
-        ArchiveError: if there is no driver for it, naming the extra that brings one.
+        ArchiveError: if it is no address. Away: if there is no driver for it, naming the extra that brings one.
     """
     parts = urlsplit(url)
     if parts.scheme != "file":
@@ -55,7 +55,11 @@ def place(url: str) -> Place:
 
 @contextmanager
 def telling(where: str, doing: str) -> Iterator[None]:
-    """Tell whatever goes wrong in the block as one line about that place."""
+    """Tell whatever goes wrong in the block as one line about that place.
+
+    Raises:
+        Away: for any error but our own.
+    """
     try:
         yield
     except HoldfastError:
@@ -65,7 +69,7 @@ def telling(where: str, doing: str) -> Iterator[None]:
         told = next(line.strip() for line in lines if line.strip())
         if told == "Unable to locate credentials":
             told += ": AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, are read from the environment"
-        raise ArchiveError(f"{where} cannot be {doing}: {redacted(told)}") from None
+        raise Away(f"{where} cannot be {doing}: {redacted(told)}") from None
 
 
 class Directory:
@@ -100,7 +104,7 @@ class Directory:
             except FileNotFoundError:
                 if self.root.is_dir():
                     return None
-                raise ArchiveError(
+                raise Away(
                     f"there is no directory {self.root}: is the address right, and the share mounted? The first push "
                     "to it makes it"
                 ) from None
@@ -118,7 +122,7 @@ class Remote:
                 found = url_to_fs(address, skip_instance_cache=True, use_listings_cache=False)
             except ImportError as error:
                 remedy = "`pip install -e '.[jobs,s3]'`" if scheme in ("s3", "s3a") else error
-                raise ArchiveError(f"{self.shown}: the driver of {scheme}:// is not installed: {remedy}") from None
+                raise Away(f"{self.shown}: the driver of {scheme}:// is not installed: {remedy}") from None
         self._files: Any = found[0]
         self._root: str = found[1]
 
