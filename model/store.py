@@ -75,24 +75,22 @@ def delete(tag: str) -> None:
 
 def there(tag: str) -> bool:
     """Whether the store has a model of exactly that tag."""
-    try:
-        exact = bentoml.Tag.from_taglike(tag)
-    except (BentoMLException, ValueError):  # no tag at all
-        return False
-    return bool(exact.version) and str(exact) == tag and (_models() / exact.path() / INFO).exists()
+    return _held(_models(), tag)
 
 
 def path(tag: str) -> Path:
-    """Directory of the artefact with that exact tag.
+    """Directory of the artefact with that exact tag: in the store, or in the Bento that is served.
 
     Raises:
         ModelNotFound: naming those that are there.
     """
-    if not there(tag):
-        name = tag.split(":")[0]
-        others = ", ".join(one for one in tags() if one.split(":")[0] == name) or "none"
-        raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {others}")
-    return _models() / tag.replace(":", "/")
+    carried = Path(BentoMLContainer.model_store.get()._path)  # in a served Bento BentoML sets it to the Bento's own
+    for models in (_models(), carried):
+        if _held(models, tag):
+            return models / tag.replace(":", "/")
+    name = tag.split(":")[0]
+    others = ", ".join(one for one in tags() if one.split(":")[0] == name) or "none"
+    raise ModelNotFound(f"no model {tag} in the store {home()}; of {name} there are: {others}")
 
 
 def manifest(tag: str) -> Manifest:
@@ -126,6 +124,14 @@ def manifests(name: str | None = None) -> tuple[list[Manifest], list[str]]:
 def _models() -> Path:
     """Where BentoML keeps models: NAME/VERSION, and NAME/latest, a file with a version."""
     return Path(BentoMLContainer.model_store_dir.get())
+
+
+def _held(models: Path, tag: str) -> bool:
+    try:
+        exact = bentoml.Tag.from_taglike(tag)
+    except (BentoMLException, ValueError):  # no tag at all
+        return False
+    return bool(exact.version) and str(exact) == tag and (models / exact.path() / INFO).exists()
 
 
 def _made(name: str | None) -> dict[str, datetime]:
