@@ -169,6 +169,7 @@ class Core:
             yes = int(np.count_nonzero(part.batch.scores.positive[part.start : part.stop]))
             self._counted[True].inc(yes)
             self._counted[False].inc(len(own) - yes)
+            _count(part, alone=len(rows) == 1)
         metrics.stage["record"](time.perf_counter() - started)
         if rows.errors:
             self.refusing.rows(rows.errors)
@@ -266,6 +267,15 @@ class Core:
             columns.append(part.reasons)
         kind = self.answers.of(numbered=rows.places is not None, explained=bool(rows.explain))
         return list(map(kind, *columns) if rows.places is None else map(kind, rows.places, *columns))
+
+
+def _count(part: Part, *, alone: bool) -> None:
+    """Let the scores' histogram have a part; `alone` is the only row of its request."""
+    probability = part.batch.scores.probability
+    if alone:
+        metrics.SCORES.one(float(probability[part.start]))
+    else:
+        metrics.SCORES.many(probability[part.start : part.stop])
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import gc
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from serving.errors import ERRORS
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter would double what is scraped
 
 FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+REQUEST = (0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15)
+REQUEST += (0.2, 0.3, 0.5, 0.75, 1, 2, 5)
+"""Bounds of a request's time: closer together, so that a canary that is half as slow again can be told from it."""
+TWENTIETHS = np.arange(1, 20) / 20
+"""Bounds of twenty equal buckets of probabilities."""
 OUTCOMES = ("ok", "partial", "cancelled", *(error.outcome() for error in ERRORS))
 STAGES = ("decode", "wait", "read", "features", "compute", "explain", "record", "encode")
 OTHER = "other"
@@ -43,7 +51,7 @@ KEYS_STALE = Gauge("holdfast_keys_stale", "1 while the file of API keys cannot b
 CERTIFICATE_STALE = Gauge(
     "holdfast_certificate_stale", "1 while a renewed certificate cannot be used, and the former one is shown."
 )
-SECONDS = Histogram("holdfast_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=FAST)
+SECONDS = Histogram("holdfast_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=REQUEST)
 PREDICTIONS = Counter("holdfast_predictions", "Rows answered, by decision.", ["decision"])
 STAGE = Histogram(
     "holdfast_stage_seconds",
@@ -105,6 +113,54 @@ REFUSED = Counter(
     "kind of problem.",
     ["reason"],
 )
+
+
+class _Scores(Collector):
+    """A histogram that takes the probabilities of a request at once: one after the other would take a microsecond each.
+
+    Requests of one row are apart: the rows of another one are of a kind, and would be taken for a shift of all scores.
+    Only the loop's thread counts.
+    """
+
+    def __init__(self) -> None:
+        self._counted = {asked: [0] * (len(TWENTIETHS) + 1) for asked in ("single", "bulk")}
+        self._sums = dict.fromkeys(self._counted, 0.0)
+        self._bounds = TWENTIETHS.tolist()
+
+    def one(self, probability: float) -> None:
+        """Count a request of one row."""
+        self._counted["single"][bisect_left(self._bounds, probability)] += 1
+        self._sums["single"] += probability
+
+    def many(self, probability: np.ndarray[Any, Any]) -> None:
+        """Count float64 probabilities, n."""
+        found = np.bincount(np.searchsorted(TWENTIETHS, probability), minlength=len(TWENTIETHS) + 1).tolist()
+        self._counted["bulk"] = [before + more for before, more in zip(self._counted["bulk"], found, strict=True)]
+        self._sums["bulk"] += float(probability.sum())
+
+    def describe(self) -> Iterator[Metric]:
+        """The family without samples."""
+        yield self._family()
+
+    def collect(self) -> Iterator[Metric]:
+        """The family."""
+        family = self._family()
+        for asked, counted in self._counted.items():
+            told = zip([*map(str, self._bounds), "+Inf"], accumulate(counted), strict=True)
+            family.add_metric([asked], list(told), self._sums[asked])
+        yield family
+
+    @staticmethod
+    def _family() -> HistogramMetricFamily:
+        return HistogramMetricFamily(
+            "holdfast_score",
+            "Probabilities answered, by requests of one row (single) and of more (bulk).",
+            labels=["rows"],
+        )
+
+
+SCORES = _Scores()
+REGISTRY.register(SCORES)
 
 stage = {name: STAGE.labels(name).observe for name in STAGES}
 """Observers of each stage, in seconds."""

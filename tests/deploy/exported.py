@@ -34,7 +34,7 @@ def main() -> None:
                 bucket = {"le": set[str]()} if suffix == "_bucket" else {}
                 names[family.name + suffix] = {**{label: set() for label in one._labelnames}, **bucket}
     names["holdfast_requests_total"]["outcome"] |= set(metrics.OUTCOMES)
-    names["holdfast_request_seconds_bucket"]["le"] |= {str(float(bound)) for bound in metrics.FAST}
+    names["holdfast_request_seconds_bucket"]["le"] |= {str(float(bound)) for bound in metrics.REQUEST}
     with tempfile.TemporaryDirectory() as directory:
         metrics.watch_log(Recorder("none:", Path(directory), HEADER, 0))
         watched = staged(Path(directory), 6, 3)
