@@ -25,6 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
+VERSION = "0.1.0"
 PREFIX = "HOLDFAST_"
 
 PINNED = {

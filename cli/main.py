@@ -8,13 +8,13 @@ holdfast_settings.pin_environment()  # numpy must find it
 
 import signal
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from cli.console import Json, Out, table
-from settings import PREFIX, HoldfastError, Settings, redacted
+from settings import PREFIX, VERSION, HoldfastError, Settings, redacted
 
 COMMANDS = {
     "data": "cli.data:data",
@@ -67,7 +67,7 @@ def __getattr__(name: str) -> typer.Typer:
 def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Tabular models trained, versioned, served and rolled back from one definition of every feature."""
     if version:
-        sys.stdout.write(f"holdfast {metadata.version('holdfast')}\n")
+        sys.stdout.write(f"holdfast {VERSION}\n")
         raise typer.Exit
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from serving.errors import Failed, NotAccepted, NotFound
 from serving.parts import Batch, Part, Scored
 from serving.rows import Rows
 from serving.tensors import Tensors
+from settings import VERSION
 
 Parameter = str | bool | float
 SERVER = "holdfast"
@@ -91,7 +91,7 @@ class Inference:
 
     def server(self) -> dict[str, Any]:
         """The server's metadata."""
-        return {"name": SERVER, "version": metadata.version("holdfast"), "extensions": list(EXTENSIONS)}
+        return {"name": SERVER, "version": VERSION, "extensions": list(EXTENSIONS)}
 
     def metadata(self) -> dict[str, Any]:
         """The model's metadata."""

@@ -21,7 +21,7 @@ from serving.keys import Keys
 from serving.ports import taken
 from serving.rpc import Rpc
 from serving.tls import Certificate
-from settings import PREFIX, Settings, SettingsError
+from settings import PREFIX, VERSION, Settings, SettingsError
 
 log = logging.getLogger("holdfast.serving")
 TICK = 0.5
@@ -144,7 +144,7 @@ class Process:
 
 def _describe(core: Core, settings: Settings) -> None:
     """Set the metrics that say what serves."""
-    versions = (metadata.version("holdfast"), platform.python_version(), metadata.version("bentoml"))
+    versions = (VERSION, platform.python_version(), metadata.version("bentoml"))
     metrics.BUILD.labels(*versions, settings.image, settings.track).set(1)
     metrics.READY.set(core.loaded is not None)
     if core.loaded is not None:
