@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter would double what is scraped
 
 FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-REQUEST = (0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15)
-REQUEST += (0.2, 0.3, 0.5, 0.75, 1, 2, 5)
+REQUEST = tuple(ms / 1000 for ms in (0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500))
+REQUEST += (0.75, 1, 2, 5)
 """Bounds of a request's time: closer together, so that a canary that is half as slow again can be told from it."""
 TWENTIETHS = np.arange(1, 20) / 20
 """Bounds of twenty equal buckets of probabilities."""
