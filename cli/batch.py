@@ -15,11 +15,11 @@ from batch.run import begun
 from batch.run import score as run
 from batch.score import Scoring
 from batch.sink import Sink
+from cli.addresses import address
 from cli.console import Json, Master, Out, Wide
 from cli.modelling import Name
 from cli.workspace import Engine, Workspace
 from features import clock
-from model import store as model_store
 from model.explanation import MOST
 from model.registry import CHAMPION
 from settings import HoldfastError
@@ -31,7 +31,12 @@ def score(
         Path | None, typer.Option("--out", help="Directory of Parquet files; each run gets its own below it.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="Or a table: postgresql://USER@HOST/DATABASE/TABLE.", metavar="URL")
+        str | None,
+        typer.Option(
+            "--to",
+            help="Or a table: postgresql://USER@HOST/DATABASE/TABLE, or @FILE that holds such an address.",
+            metavar="URL",
+        ),
     ] = None,
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="A time (RFC 3339); default: now. Snapped to the cadence.")
@@ -54,9 +59,9 @@ def score(
 ) -> None:
     """Score everyone known at a time; the same command again takes up what was interrupted."""
     out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
-    sink = _sink(out_directory, to, workspace.usecase.key)
+    sink = _sink(out_directory, to and address(to), workspace.usecase.key)
     tag = workspace.registry.resolve(model or f"{usecase}@{CHAMPION}")
-    scoring = Scoring.of(usecase, model_store.path(tag), workspace.settings.usecases)
+    scoring = Scoring.of(usecase, workspace.models.path(tag), workspace.settings.usecases)
     loaded = scoring.load()
     for step, line in workspace.prepare():
         out.proved(step, line)

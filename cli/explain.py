@@ -16,7 +16,7 @@ from features import clock
 from features.contract import Kind, array, columns
 from features.featureset import FeatureSet
 from features.store.base import NoRecord, Spine
-from model import gate, store
+from model import gate
 from model.explanation import MOST, TOP
 from model.golden import Inputs
 from serving.decode import Decoder
@@ -42,7 +42,7 @@ def explain(
     tag = workspace.registry.resolve(model or f"{own.name}@champion")
     if tag.split(":")[0] != own.name:
         raise HoldfastError(f"{tag} is no model of the use case {own.name}: say --usecase {tag.split(':')[0]}")
-    scorer = gate.load(store.path(tag), own.features, enforce=workspace.settings.gate == "enforce").scorer
+    scorer = gate.load(workspace.models.path(tag), own.features, enforce=workspace.settings.gate == "enforce").scorer
     cadenced = own.features.events is not None and workspace.settings.online_read == "materialized"
     as_of = clock.floor(t, own.cadence) if cadenced else t
     found = workspace.events.aggregate(Spine.at([key], as_of))

@@ -9,7 +9,7 @@ import typer
 
 from cli.console import Json, Out, table
 from cli.workspace import Workspace
-from model import store
+from model.artefact import read_manifest
 
 features = typer.Typer(help="Features of a use case.", no_args_is_help=True)
 
@@ -67,5 +67,5 @@ def live(workspace: Workspace) -> dict[str, str]:
     name, registry = workspace.usecase.name, workspace.registry
     needed = {}
     for tag, why in registry.live(name):
-        needed[store.manifest(tag).fingerprint] = f"{tag}, {why}"
+        needed[read_manifest(workspace.models.path(tag)).fingerprint] = f"{tag}, {why}"
     return needed | {workspace.usecase.features.fingerprint: "the code of today"}

@@ -18,7 +18,6 @@ from cli.workspace import Workspace
 from features import clock
 from features.contract import columns
 from features.store.base import Spine
-from model import store as model_store
 from model.golden import Inputs
 from model.scorer import Scorer, Scores
 from serving.core import Core
@@ -71,7 +70,7 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
     inputs = frame(usecase, workspace.events, Spine.at(keys, t))
     with tempfile.TemporaryDirectory(prefix="holdfast-parity-") as temporary:
         online = _online_copy(workspace, Path(temporary))
-        core = Core(usecase, model_store.path(tag), online.settings, record=False)
+        core = Core(usecase, workspace.models.path(tag), online.settings, record=False)
         if core.loaded is None:
             raise ParityError("; ".join(core.refused))
         base = inputs.score(core.loaded.scorer)
@@ -81,12 +80,12 @@ def parity(workspace: Workspace, tag: str, progress: Step, *, http: bool = True,
         compared["batch pass"] = _batch(workspace, core.loaded.scorer, keys, t, check, progress)
         for name, read in (("on-read", "on-read"), ("materialized", "materialized")):
             mode = online.settings.model_copy(update={"online_read": read})
-            one = Core(usecase, model_store.path(tag), mode, record=False)
+            one = Core(usecase, workspace.models.path(tag), mode, record=False)
             compared[name] = _singles(one, rows, t, check, name, progress)
             one.online.close()
         core.online.close()
         for engine in engines:
-            asked = Asked(workspace, model_store.path(tag), core.loaded.scorer, keys, inputs, t)
+            asked = Asked(workspace, workspace.models.path(tag), core.loaded.scorer, keys, inputs, t)
             for path, start, scores in answers(asked, engine):
                 compared[path] = compared.get(path, 0) + check.scores(path, start, scores)
                 progress(path, start + len(scores), len(keys))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cli.workspace import Workspace
 from features.store.base import StoreError
 from model import store
-from model.artefact import ArtefactError
+from model.artefact import ArtefactError, read_manifest
 from model.registry import CHAMPION, Check, Entry
 from settings import HoldfastError
 from training.dataset import LeakageError
@@ -47,12 +47,13 @@ def judged(workspace: Workspace, tag: str) -> Judged:
     What keeps it from comparing is a check that did not pass, not an error: it can be forced, knowingly.
 
     Raises:
-        ModelNotFound: if there is no such model.
+        ModelNotFound: if there is no such model. Away: if the champion is where archives are, and that is out of reach.
     """
     usecase, champion = workspace.usecase, workspace.registry.alias(workspace.usecase.name)
-    directory, manifest = store.path(tag), store.manifest(tag)
+    directory = workspace.models.path(tag)
+    manifest = read_manifest(directory)
     try:
-        before = None if champion is None else store.path(champion)
+        before = None if champion is None else workspace.models.path(champion)
         for _ in workspace.prepare():
             pass
         return judge(usecase, workspace.events, directory, before, as_of=workspace.now, cache=workspace.cache)

@@ -17,6 +17,7 @@ from cli.predictions import log_of, look_up
 from cli.workspace import Workspace
 from features import clock
 from model import store
+from model.artefact import ArtefactError
 from model.gate import GateRefused
 from model.predictions import Prediction
 from model.predictions.entry import exact
@@ -116,12 +117,12 @@ class _Run:
         if tag not in self.models:
             usecase, enforce = self.workspace.usecase, self.workspace.settings.gate == "enforce"
             try:
-                self.models[tag] = Replay(store.path(tag), usecase.features, enforce=enforce)
+                self.models[tag] = Replay(self.workspace.models.path(tag), usecase.features, enforce=enforce)
             except store.ModelNotFound as error:
                 self.models[tag] = (
                     f"{error}; `holdfast models pull {tag}@sha256:DIGEST` brings it back from where it was pushed to"
                 )
-            except GateRefused as error:
+            except (ArtefactError, GateRefused) as error:
                 self.models[tag] = str(error)
         return self.models[tag]
 

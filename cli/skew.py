@@ -11,7 +11,6 @@ from cli.parity import parity
 from cli.workspace import Workspace
 from features.store.base import Spine
 from model import gate
-from model import store as model_store
 from settings import HoldfastError
 from training.dataset import frame
 from training.progress import Step
@@ -49,7 +48,7 @@ def skew(workspace: Workspace, tag: str, progress: Step) -> Skew:
     if "avg_spend" not in usecase.features.inputs or "orders" not in usecase.features.inputs:
         raise HoldfastError(f"{usecase.name} has no avg_spend of orders; the story is told with cdnow")
     keys = workspace.events.keys(t)
-    scorer = gate.load(model_store.path(tag), usecase.features).scorer
+    scorer = gate.load(workspace.models.path(tag), usecase.features).scorer
     shared = frame(usecase, workspace.events, Spine.at(keys, t)).score(scorer)
     spend, completed, orders = _backend(workspace, keys, t)
     with np.errstate(all="ignore"):

@@ -15,9 +15,11 @@ from features.etl.fetch import fetch
 from features.etl.ingest import ingest, summary
 from features.store import open_events, open_online
 from features.store.base import EventStore, OnlineStore, StoreError
-from features.store.materialize import Outcome, load, materialize
+from features.store.materialize import Outcome, load, materialize, there, writing
 from model import gate
 from model import store as model_store
+from model.artefact import ArtefactError
+from model.fetching import Models
 from model.gate import GateRefused
 from model.registry import CHAMPION, Registry, open_registry
 from settings import Settings, redacted
@@ -113,6 +115,11 @@ class Workspace:
         """Aliases and the journal."""
         return registry(self.settings)
 
+    @cached_property
+    def models(self) -> Models:
+        """Where artefacts are: in the store, where those that it lacks are brought to."""
+        return Models(self.settings.models, self.settings.archive_url, lambda tag: self.registry.content(tag))
+
     def online(self) -> OnlineStore:
         """The online store, open for writing."""
         return open_online(
@@ -146,37 +153,54 @@ class Workspace:
         self.load_online()
         return [("data", f"{sample.title}; {path} has the pinned sha256"), ("ingest", summary(path.name, outcome))]
 
-    def load_online(self) -> int:
-        """Let the online store take over batches it has not seen; its last batch."""
+    def load_online(self, *, patience: float = 0.0) -> int:
+        """Let the online store take over batches it has not seen, once nobody else writes, for which it waits
+        `patience` seconds; its last batch."""
         with closing(self.online()) as online:
             if self.usecase.features.events is None:
                 return 0
-            with online.exclusive():
+            with writing(online, patience):
                 return load(self.events, online)
 
-    def materialize(self, *, full: bool = False, progress: Step = lambda *_: None) -> Outcome:
-        """Bring the online rows to `as_of`: of everyone, or only of those who changed."""
+    def materialize(
+        self,
+        *,
+        full: bool = False,
+        fresh: int | None = None,
+        patience: float = 0.0,
+        progress: Step = lambda *_: None,
+    ) -> Outcome:
+        """Bring the online rows to `as_of`: of everyone, or only of those who changed.
+
+        Args:
+            fresh: leave rows as they are, if there are any, that are no older than so many microseconds.
+            patience: seconds to wait for another process that is writing.
+        """
         with closing(self.online()) as online:
             if self.usecase.features.events is None:
                 return Outcome(0, False, online.as_of())
+            before = None if fresh is None else there(online)
+            if fresh is not None and before is not None and before.rows and self.now - before.as_of <= fresh:
+                return Outcome(0, False, before)
             return materialize(
                 self.events,
                 online,
                 self.as_of,
                 full=full,
+                patience=patience,
                 progress=lambda done, total: progress("materialize", done, total),
             )
 
     def champion(self) -> str | None:
-        """Tag of the champion, if it is in the store and passes the gate here."""
+        """Tag of the champion, if it can be had and passes the gate here."""
         tag = self.registry.alias(self.usecase.name, CHAMPION)
         return tag if tag is not None and self.passes(tag) else None
 
     def passes(self, tag: str) -> bool:
         """Whether the gate lets that model pass with the code of today."""
         try:
-            gate.load(model_store.path(tag), self.usecase.features)
-        except (GateRefused, model_store.ModelNotFound):
+            gate.load(self.models.path(tag), self.usecase.features)
+        except (GateRefused, ArtefactError, model_store.ModelNotFound):
             return False
         return True
 

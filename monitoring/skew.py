@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from msgspec.structs import replace
 from features.featureset import FeatureSet
 from features.store.base import StoreError
 from model import store
+from model.artefact import ArtefactError
 from model.gate import GateRefused
 from model.predictions import Prediction
 from model.predictions.block import Block
@@ -99,7 +101,7 @@ class Skew:
         features: of the code here; answers of models with others are not compared.
         events: opens what aggregates are computed from, at each commit anew; None where the use case has no events.
         share: of all answers, by a hash of their ids; None: at most `MOST` of what is read at once.
-        enforce: as `gate.load` takes it.
+        enforce: as `gate.load` takes it. find: the directory of the model of a tag.
     """
 
     def __init__(
@@ -109,8 +111,9 @@ class Skew:
         share: float | None = None,
         *,
         enforce: bool = True,
+        find: Callable[[str], Path] = store.path,
     ) -> None:
-        self.features, self.events, self.share, self.enforce = features, events, share, enforce
+        self.features, self.events, self.share, self.enforce, self._find = features, events, share, enforce, find
         self._models: dict[str, Replay] = {}
 
     def watch(self, pass_: Pass) -> None:
@@ -128,10 +131,15 @@ class Skew:
     def check(self, model: str, predictions: Sequence[Prediction]) -> Found:
         """What comes of these answers of one model."""
         try:
-            replay = self._models.get(model) or Replay(store.path(model), self.features, enforce=self.enforce)
+            replay = self._models.get(model) or Replay(self._find(model), self.features, enforce=self.enforce)
             self._models[model] = replay
             return compare(replay, predictions, None if self.events is None else self.events())
-        except (store.ModelNotFound, GateRefused, StoreError) as error:  # told, and windows are counted all the same
+        except (
+            store.ModelNotFound,
+            ArtefactError,
+            GateRefused,
+            StoreError,
+        ) as error:  # told, and windows are counted all the same
             return Found(not_compared={str(error): len(predictions)})
 
     def _chosen(self, blocks: Sequence[Block]) -> Iterator[Prediction]:

@@ -10,7 +10,6 @@ import typer
 from cli.console import Out, table
 from cli.models.app import AsJson, Tag, models, usecase_of
 from cli.workspace import Workspace
-from model import store
 from settings import HoldfastError
 
 
@@ -31,7 +30,7 @@ def compare_command(
     if html is not None and not html.absolute().parent.is_dir():
         raise HoldfastError(f"--html {html}: there is no directory {html.absolute().parent}")
     out, workspace = Out(as_json), Workspace.open(name)
-    directories = [store.path(workspace.registry.resolve(tag)) for tag in (first, second)]
+    directories = [workspace.models.path(workspace.registry.resolve(tag)) for tag in (first, second)]
     for step, line in workspace.prepare():
         out.proved(step, line)
     found = contrast(workspace.usecase, workspace.events, *directories, as_of=workspace.now, cache=workspace.cache)

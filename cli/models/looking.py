@@ -63,7 +63,7 @@ def show_command(tag: Tag, as_json: AsJson = False) -> None:
     """A model's card, what its manifest says of its making, and what was decided about it."""
     workspace = Workspace.open(usecase_of(tag))
     out, exact = Out(as_json), workspace.registry.resolve(tag)
-    directory = store.path(exact)
+    directory = workspace.models.path(exact)
     manifest = read_manifest(directory)
     decisions = [e for e in workspace.registry.entries(manifest.name) if e.tag == exact and e.alias]
     doubt(workspace.registry)

@@ -28,6 +28,7 @@ def push_command(tag: Tag, url: Url = None, as_json: AsJson = False) -> None:
     """Put a model where other machines can pull it: one archive, and its digest. What is there already stays."""
     workspace = Workspace.open(usecase_of(tag))
     out, exact = Out(as_json), workspace.registry.resolve(tag)
+    workspace.models.path(exact)
     with out.progress() as progress:
         pushed = archive.push(_place(url), exact, progress)
     out.proved("push", f"{pushed.url}: {pushed.bytes:,} bytes, {'stored' if pushed.stored else 'already there'}")

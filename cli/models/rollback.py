@@ -10,7 +10,8 @@ import typer
 from cli.console import Out
 from cli.models.app import AsJson, Name, Why, models
 from cli.workspace import Workspace
-from model import gate, store
+from model import gate
+from model.artefact import ArtefactError
 from model.gate import GateRefused, Loaded
 from model.registry import CHAMPION, RegistryError
 from model.store import ModelNotFound
@@ -40,9 +41,9 @@ def rollback_command(
         return
     for tag in registry.path_back(name) if to is None else [to]:
         try:
-            loaded: Loaded = gate.load(store.path(tag), workspace.usecase.features)
+            loaded: Loaded = gate.load(workspace.models.path(tag), workspace.usecase.features)
             break
-        except (GateRefused, ModelNotFound) as error:
+        except (GateRefused, ArtefactError, ModelNotFound) as error:
             if to is not None:
                 raise
             passed_over[tag] = str(error)

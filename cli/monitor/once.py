@@ -14,6 +14,7 @@ from cli.monitor.watching import watchers
 from cli.predictions import log_of
 from cli.workspace import Workspace
 from features.clock import parse
+from model.fetching import Models
 from monitoring.ledger import Closed, Ledger
 from monitoring.passes import asking, passing
 from monitoring.passes.passing import Passed
@@ -39,12 +40,13 @@ def once(
     tell: Callable[[int, list[Closed]], None] = lambda *_: None,
     *,
     skew_share: float | None = None,
+    models: Models | None = None,
 ) -> Done:
     """Make a pass; ask for a new model if that is due, and write the request to its file.
 
     Args:
         verdict: the file; by default HOME/USECASE/monitor/retrain.json. tell: as `passing.run` calls it.
-        skew_share: as `monitoring.skew.Skew` takes it.
+        skew_share: as `monitoring.skew.Skew` takes it. models: those of other passes, with what they remember.
 
     Raises:
         Busy, StoreError: as `passing.run`. HoldfastError: if the file cannot be written, be a request due or not.
@@ -52,7 +54,9 @@ def once(
     usecase, path = workspace.usecase, verdict or workspace.home / "monitor" / "retrain.json"
     if verdict is not None:
         _tried(verdict)
-    passed = passing.run(usecase, ledger, log_of(workspace), watchers(workspace, skew_share), tell=tell)
+    models = workspace.models if models is None else models
+    watching = watchers(workspace, models, skew_share)
+    passed = passing.run(usecase, ledger, log_of(workspace), watching, tell=tell, find=models.path)
     _answer(workspace, ledger)
     asking.ask(usecase, ledger, {one.model for one in passed.closed})
     request = asking.untold(ledger)

@@ -41,7 +41,7 @@ def rebase_command(
     tag = model or max(newest, key=lambda one: newest[one], default=None)
     if tag is None:
         raise HoldfastError(f"{usecase} has no closed window yet: run `holdfast monitor run`")
-    if training and profiles()(tag) is None:
+    if training and profiles(workspace.models)(tag) is None:
         raise HoldfastError(
             f"{tag} is not in the model store here, so there is no training set to hold windows against"
         )

@@ -41,7 +41,7 @@ def report_command(
     from monitoring.page import Watched
 
     out, workspace = Out(as_json), Workspace.open(usecase)
-    ledger, find = ledger_of(workspace), profiles()
+    ledger, find = ledger_of(workspace), profiles(workspace.models)
     watched = Watched(workspace.usecase, ledger, find, workspace.home / "monitor" / "reports")
     tag = watched.model(model or _latest(ledger))
     ring = watched.ring(tag, number)
@@ -154,13 +154,13 @@ def trained(workspace: Workspace, tag: str, profile: Profile) -> tuple[pd.DataFr
     import numpy as np
     import pandas as pd
 
-    from model import gate, store
+    from model import gate
     from monitoring import evidently
     from training.dataset import build, label_times
     from usecases import Absence
 
     usecase, settings = workspace.usecase, workspace.settings
-    loaded = gate.load(store.path(tag), usecase.features, enforce=settings.gate == "enforce")
+    loaded = gate.load(workspace.models.path(tag), usecase.features, enforce=settings.gate == "enforce")
     manifest, scorer = loaded.manifest, loaded.scorer
     parts = {clock.parse(time) for own in manifest.dataset.label_times.values() for time in own}
     times = label_times(usecase, workspace.events, workspace.now)

@@ -18,6 +18,7 @@ from cli.monitor.app import SkewShare
 from cli.monitor.profiles import profiles
 from cli.monitor.reporting import Reporter
 from cli.workspace import Workspace
+from model.fetching import Models
 from monitoring.ledger import Ledger
 from settings import HoldfastError
 
@@ -28,12 +29,12 @@ GRACE = 1
 """Seconds that answers under way have when the server is stopped."""
 
 
-def attend(workspace: Workspace, ledger: Ledger, reporter: Reporter, skew_share: float | None) -> None:
+def attend(workspace: Workspace, ledger: Ledger, models: Models, reporter: Reporter, skew_share: float | None) -> None:
     """Make a pass, tell what came of it, and have reports made of windows with which an alarm begins."""
     from cli.monitor.once import once
     from monitoring.passes import asking
 
-    done = once(workspace, ledger, skew_share=skew_share)
+    done = once(workspace, ledger, skew_share=skew_share, models=models)
     for one in done.passed.alarms:
         columns = ", ".join(dict.fromkeys(finding["column"] for finding in one.verdict["findings"]))
         log.warning("%s, window %d alarms: %s", one.model, one.number, columns)
@@ -72,10 +73,9 @@ def serve(
     ledger = open_ledger(settings.monitor_url, workspace.home, name)
     logs.configure(settings)
     reporter = Reporter(name)
-    timer = Timer(
-        lambda: attend(replace(workspace), ledger, reporter, skew_share), every
-    )  # each with a clock of its own
-    watched = Watched(workspace.usecase, ledger, profiles(), workspace.home / "monitor" / "reports", every)
+    models = workspace.models  # those of all passes, each of which has a clock of its own
+    timer = Timer(lambda: attend(replace(workspace), ledger, models, reporter, skew_share), every)
+    watched = Watched(workspace.usecase, ledger, profiles(models), workspace.home / "monitor" / "reports", every)
     app = application(watched, timer, Keys(settings))
     config = uvicorn.Config(
         app,

@@ -173,6 +173,12 @@ class Registry:
         made = self._entry("refuse", usecase, tag, alias, why, proof)
         return self._decide(replace(made, content=content, checks=list(checks)), ANY)
 
+    def content(self, tag: str) -> str:
+        """The content digest that the model of that tag had when it was last decided on; "" if it was not known."""
+        return next(
+            (entry.content for entry in reversed(self.journal.entries()) if entry.tag == tag and entry.content), ""
+        )
+
     def aliases(self, usecase: str) -> dict[str, str]:
         """The tag of each alias, now."""
         return {entry.alias: entry.tag for entry in self.entries(usecase) if entry.action in DECIDING}

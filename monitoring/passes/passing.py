@@ -16,12 +16,14 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from features import clock
 from model import store
+from model.archive import Away
 from model.artefact import ArtefactError
 from model.predictions.block import Block
 from model.predictions.reading import Log
@@ -139,6 +141,7 @@ class Streams:
 
     usecase: UseCase
     ledger: Ledger
+    find: Callable[[str], Path]
     unknown: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     _known: dict[str, Stream] = field(default_factory=dict)
@@ -147,7 +150,7 @@ class Streams:
         """That of a model; None where it has no profile here."""
         if model not in self._known and model not in self.unknown:
             try:
-                profile = Profile.load(store.path(model) / PROFILE)
+                profile = Profile.load(self.find(model) / PROFILE)
             except (store.ModelNotFound, ArtefactError, ProfileError) as error:
                 self.unknown[model] = str(error)
             else:
@@ -157,9 +160,10 @@ class Streams:
     def close_due(self, now: int) -> None:
         """Close windows that are due, of every model."""
         for model in {*self.ledger.models(), *self.touched}:
-            if (stream := self.of(model)) is not None and stream.due(now):
-                stream.close()
-                self.touched.add(model)
+            with suppress(Away):  # a model of before, whose window can wait
+                if (stream := self.of(model)) is not None and stream.due(now):
+                    stream.close()
+                    self.touched.add(model)
 
     def closed(self) -> list[Closed]:
         """Windows that were closed since the last commit."""
@@ -185,19 +189,22 @@ def run(
     *,
     rows: int = ROWS,
     tell: Callable[[int, list[Closed]], None] = lambda *_: None,
+    find: Callable[[str], Path] = store.path,
 ) -> Passed:
     """Read the log on to its end, as it is now.
 
     Args:
         rows: answers per commit, about.
         tell: called after each commit with the answers counted so far, and the windows that it closed.
+        find: the directory of the model of a tag; where it raises anything but ModelNotFound and ArtefactError, nothing
+            is known of its answers now, and nothing is passed over: the pass ends with that error.
 
     Raises:
         Busy: if another pass committed meanwhile. StoreError: if log or ledger cannot be read or written. In any case
             what was committed stands.
     """
     with _rarely_collected():
-        return _run(usecase, ledger, log, watchers, rows, tell)
+        return _run(usecase, ledger, log, watchers, rows, tell, find)
 
 
 def _run(
@@ -207,9 +214,10 @@ def _run(
     watchers: Sequence[Watcher],
     rows: int,
     tell: Callable[[int, list[Closed]], None],
+    find: Callable[[str], Path],
 ) -> Passed:
     began, start, counts = clock.now(), time.monotonic(), Counter[tuple[str, str]]()
-    number, streams, windows = ledger.number(), Streams(usecase, ledger), list[Closed]()
+    number, streams, windows = ledger.number(), Streams(usecase, ledger, find), list[Closed]()
     strangers, trouble, newest = Counter[str](), list[str](), list[int]()
     for chunk in read_on(log, ledger.cursor(), rows):
         change = Change(number, chunk.cursor, chunk.forgotten)

@@ -54,7 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     workspace = studio.at(DAY)
     ledger = open_ledger(None, workspace.home, "studio")
     once(workspace, ledger)
-    profile = profiles()(tag)
+    profile = profiles(workspace.models)(tag)
     assert profile is not None
     assert [one.number for one in ledger.closed(tag)] == [1, 2]
     return Scene(studio, tag, ledger, profile)
@@ -95,7 +95,7 @@ def test_a_report_opens_without_a_network_and_says_that_it_is_no_alarm(
         time.sleep(0.05)
     assert [path.name for path in scene.reports.iterdir()] == [f"{scene.tag.replace(':', '-')}-2.html"]
     path = next(scene.reports.iterdir())
-    watched = Watched(scene.studio.at(DAY).usecase, scene.ledger, profiles(), scene.reports)
+    watched = Watched(scene.studio.at(DAY).usecase, scene.ledger, profiles(scene.studio.at(DAY).models), scene.reports)
     with browser() as chromium, served(watched) as url:
         page = chromium.page(1280)
         page.goto(f"{url}/models/{scene.tag}")
