@@ -31,6 +31,10 @@ class Unreachable(StoreError):
     """
 
 
+class Held(StoreError):
+    """Another process is writing, and only one may; the message names it."""
+
+
 def address(url: str) -> str:
     """The address of a server, as it was given.
 
@@ -237,7 +241,7 @@ class OnlineStore(Protocol):
         """Hold the right to write while the block runs.
 
         Raises:
-            StoreError: if another process holds it.
+            Held: if another process holds it.
         """
 
     def load(self, batch: int, events: Mapping[str, Sequence[Any]]) -> None:

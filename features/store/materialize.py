@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from features.store.base import EventStore, Materialized, OnlineStore, Rows, Spine, StoreError, Unreachable
+from features.store.base import EventStore, Held, Materialized, OnlineStore, Rows, Spine, StoreError, Unreachable
 
 SIZE = 50_000
 """Keys computed, written and compared at a time."""
+_AGAIN = 0.5
+"""Seconds between two looks at whether another writer is done."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,29 @@ class Outcome:
     computed: int
     full: bool
     now: Materialized
+
+
+@contextmanager
+def writing(online: OnlineStore, patience: float = 0.0) -> Iterator[None]:
+    """Hold the right to write while the block runs, once whoever holds it now is done.
+
+    Args:
+        patience: seconds to wait for that.
+
+    Raises:
+        Held: if it is still held then, naming who does.
+    """
+    until = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(online.exclusive())
+                break
+            except Held:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(min(_AGAIN, patience))
+        yield
 
 
 def load(events: EventStore, online: OnlineStore) -> int:
@@ -39,6 +66,7 @@ def materialize(
     as_of: int,
     *,
     full: bool = False,
+    patience: float = 0.0,
     size: int = SIZE,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Outcome:
@@ -48,14 +76,15 @@ def materialize(
     or before that of an interrupted run.
 
     Args:
+        patience: seconds to wait for another process that is writing.
         size: keys at a time, which bounds the memory; progress: called with keys done and keys in all.
 
     Raises:
-        StoreError: if another process is writing, or a store fails; then the rows and their as_of are as before.
+        StoreError: if another process is still writing, or a store fails; then the rows and their as_of are as before.
     """
-    with online.exclusive():
+    with writing(online, patience):
         batch = load(events, online)
-        before = _before(online)
+        before = there(online)
         if before is not None and (before.as_of, before.batch, before.begun) == (as_of, batch, None) and not full:
             return Outcome(0, False, before)
         computed = 0
@@ -100,7 +129,12 @@ def _known(events: EventStore, keys: np.ndarray[Any, Any], t: int, batch: int) -
     return keys[rows.known], rows.take(rows.known)
 
 
-def _before(online: OnlineStore) -> Materialized | None:
+def there(online: OnlineStore) -> Materialized | None:
+    """What the rows of the feature set are; None where there are none.
+
+    Raises:
+        Unreachable: if nobody can say.
+    """
     try:
         return online.as_of()
     except Unreachable:  # there may well be rows: no reason to compute everyone

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from features.contract import SYSTEM, columns
 from features.featureset import FeatureSet
 from features.store import plain
-from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
+from features.store.base import Held, Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
 from settings import redacted
 
 T = TypeVar("T")
@@ -283,7 +283,7 @@ class PostgresOnline:
         )
         while connection.execute(taken, [self.schema]).fetchone() != (True,):
             for (who,) in connection.execute(holder, [self.schema]).fetchall():  # none: it was done just now
-                raise StoreError(f"writing {self.where}: {who} is doing it; try again when it is done")
+                raise Held(f"writing {self.where}: {who} is doing it; try again when it is done")
 
     def _connect(self) -> psycopg.Connection:
         kwargs = self._kwargs(f"holdfast {socket.gethostname()[:32]} {os.getpid()}")

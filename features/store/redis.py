@@ -32,7 +32,7 @@ from redis.retry import Retry
 
 from features.featureset import FeatureSet
 from features.store import plain
-from features.store.base import Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
+from features.store.base import Held, Lookup, Materialized, Rows, StoreError, Unreachable, address, unmaterialized
 from features.store.sqlite import answer, event_columns, lay_out
 from settings import redacted
 
@@ -317,7 +317,7 @@ class RedisStore:
             if not lock.acquire(token=token) and not self._taken_over(lock, token):
                 held = (self.writer.get(self._key("lock")) or "another process").rpartition(" ")[0]
                 holder = re.sub(r" pid:\[\d+\]", ",", held)
-                raise StoreError(
+                raise Held(
                     f"writing {self.where}: {holder} is doing it; try again when it is done (a writer that has died on "
                     f"another machine is forgotten after {_LEASE:.0f} s)"
                 )

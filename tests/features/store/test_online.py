@@ -7,10 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from features.aggregates import Aggregate
 from features.contract import SAFE_INTEGER
 from features.featureset import FeatureSet
 from features.store import open_online
-from features.store.base import Lookup, Materialized, OnlineStore, Rows, Spine, StoreError, Unreachable
+from features.store.base import Held, Lookup, Materialized, OnlineStore, Rows, Spine, StoreError, Unreachable
+from features.store.materialize import writing
 from tests.features.store.places import KINDS, Place, place
 from tests.features.test_aggregates import oracle, same
 from tests.features.toys import NOW, Account, Row, Visit, feature_set, numbered
@@ -251,6 +252,41 @@ def test_a_second_writer_is_refused_and_told_of_the_first(at: Place, store: Onli
         second.materialize([part(["1"], 8)], T + 1, 1, full=False)
     assert totals(store, ["1"]) == [(T + 1, 8, True)]
     second.close()
+
+
+class Asked:
+    """A store whose right to write somebody waits for; `refused` is set once they were refused."""
+
+    def __init__(self, store: OnlineStore) -> None:
+        self.store, self.refused = store, threading.Event()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        try:
+            with self.store.exclusive():
+                yield
+        except Held:
+            self.refused.set()
+            raise
+
+
+def test_a_second_writer_may_wait_for_the_first(at: Place, store: OnlineStore) -> None:
+    asked, had = Asked(at.open(COUNT)), threading.Event()
+
+    def wait() -> None:
+        with writing(cast("OnlineStore", asked), 60):
+            had.set()
+
+    with store.exclusive():
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        assert asked.refused.wait(60)
+        with pytest.raises(Held, match="is doing it"), writing(cast("OnlineStore", asked), 0.01):
+            pass
+        assert not had.is_set()
+    waiter.join(60)
+    assert had.is_set()
+    asked.store.close()
 
 
 def test_serving_can_read_and_change_nothing(at: Place, store: OnlineStore) -> None:
