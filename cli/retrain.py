@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +14,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from cli.promotion import Promotion, promote, told
 from cli.workspace import Workspace
 from features import clock
-from model import store
+from model import archive, store
+from model.artefact import ArtefactError
 from model.estimators import Boosted
 from model.registry import CANDIDATE, CHAMPION, Busy, Entry
+from monitoring.ledger import Ledger
+from monitoring.passes import asking
 from settings import HoldfastError
 from training.progress import Step
 from training.train import Trained, train
@@ -28,7 +34,7 @@ EXIT: dict[Outcome, int] = {
     "refused": 3,
     "busy": 4,
 }
-"""What the command ends with; 1 is an error and 2 a wrong command line."""
+"""What the command ends with where somebody reads it; 1 is an error and 2 a wrong command line."""
 
 
 class Verdict(BaseModel):
@@ -41,6 +47,12 @@ class Verdict(BaseModel):
     alarm: bool
     judged_at: AwareDatetime
     findings: list[dict[str, Any]] = []
+
+    @staticmethod
+    def asked(usecase: str, request: Mapping[str, Any]) -> Verdict:
+        """That of a request in monitoring's ledger."""
+        at = datetime.fromisoformat(clock.rfc3339(request["asked"]))
+        return Verdict(usecase=usecase, alarm=True, judged_at=at, findings=request["findings"])
 
     @staticmethod
     def read(path: Path) -> Verdict:
@@ -64,7 +76,7 @@ class Verdict(BaseModel):
 class Request:
     """What is asked for: an algorithm (None: the champion's), a search of so many `trials`, promotion or just a
     candidate, no sooner than `cooldown` (microseconds) after the last decision, and only if the verdict alarms, where
-    there is one."""
+    there is one; and where the model is pushed to before an alias is its (None: it stays here)."""
 
     algorithm: str | None
     trials: int
@@ -72,21 +84,23 @@ class Request:
     cooldown: int
     verdict: Verdict | None
     why: str
+    push: str | None = None
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What became of it. `trained` and `promotion` are None where it did not come to that."""
+    """What became of it. `trained`, `pushed` and `promotion` are None where it did not come to that."""
 
     outcome: Outcome
     usecase: str
     said: str
     trained: Trained | None = None
     promotion: Promotion | None = None
+    pushed: archive.Pushed | None = None
 
     @property
     def code(self) -> int:
-        """What the command ends with."""
+        """What the command ends with, unless nobody reads it."""
         return EXIT[self.outcome]
 
     def result(self) -> dict[str, Any]:
@@ -99,23 +113,40 @@ class Retrained:
             "said": self.said,
             "model": None if manifest is None else manifest.tag,
             "content_digest": None if manifest is None else manifest.content_digest,
+            "pushed": None if self.pushed is None else self.pushed.reference,
             "gate": None if self.promotion is None else self.promotion.result(),
         }
 
 
-def retrain(workspace: Workspace, request: Request, progress: Step) -> Retrained:
+def retrain(workspace: Workspace, request: Request, progress: Step, ledger: Ledger | None = None) -> Retrained:
     """Train on everything known now, ask the gate, and promote the model or make it the candidate.
 
+    Args:
+        ledger: train only if monitoring asks for a new model there; once it has one, or was refused one, the request is
+            closed.
+
     Raises:
-        HoldfastError: whatever training says; nothing is live that was not before.
+        HoldfastError: whatever training says; nothing is live that was not before, and a request stays open.
     """
     name = workspace.usecase.name
     try:
         with workspace.registry.exclusive(f"retraining {name}"):
-            early = _early(workspace, request)
-            return _trained(workspace, request, progress) if early is None else early
+            asked = None if ledger is None else asking.unanswered(ledger)
+            if ledger is not None and asked is None:
+                return quiet(name, ledger)
+            if asked is not None:
+                request = replace(request, verdict=Verdict.asked(name, asked))
+            found = _early(workspace, request) or _trained(workspace, request, progress)
+            if ledger is not None and asked is not None and found.trained is not None:
+                asking.settle(ledger, asked["asked"], f"{found.outcome}: {found.said}")
+            return found
     except Busy as error:
         return Retrained("busy", name, str(error))
+
+
+def quiet(name: str, ledger: Ledger) -> Retrained:
+    """What becomes of it where nobody asks."""
+    return Retrained("quiet", name, f"monitoring asks for no new model in {ledger.where}")
 
 
 def _early(workspace: Workspace, request: Request) -> Retrained | None:
@@ -157,8 +188,12 @@ def _told(entry: Entry) -> str:
 
 
 def _trained(workspace: Workspace, request: Request, progress: Step) -> Retrained:
-    name = workspace.usecase.name
-    champion = workspace.registry.alias(name)
+    name, registry = workspace.usecase.name, workspace.registry
+    live = registry.decided(name)
+    champion = None if live is None else live.tag
+    for tag in registry.aliases(name).values():  # in the store, a model with their content is known to be one of them
+        with suppress(store.ModelNotFound, ArtefactError):
+            workspace.models.path(tag)
     trained = train(
         workspace.usecase,
         workspace.events,
@@ -170,17 +205,19 @@ def _trained(workspace: Workspace, request: Request, progress: Step) -> Retraine
         trials=request.trials,
         progress=progress,
     )
-    if trained.manifest.tag == champion:
+    made = trained.manifest
+    pushed = None if request.push is None else archive.push(request.push, made.tag, progress)
+    if live is not None and (made.tag == champion or made.content_digest == live.content):
         said = f"the same data, code and settings give {champion}, the champion, again"
-        return Retrained("unchanged", name, said, trained)
+        return Retrained("unchanged", name, said, trained, pushed=pushed)
     alias = CHAMPION if request.promote else CANDIDATE
-    promotion = promote(workspace, trained.manifest.tag, why=_why(request), alias=alias)
+    promotion = promote(workspace, made.tag, why=_why(request), alias=alias)
     outcomes: dict[str, Outcome] = {
         "already": "unchanged",
         "refused": "refused",
         "promoted": "promoted" if request.promote else "candidate",
     }
-    return Retrained(outcomes[promotion.outcome], name, told(promotion), trained, promotion)
+    return Retrained(outcomes[promotion.outcome], name, told(promotion), trained, promotion, pushed)
 
 
 def _algorithm(champion: str | None) -> str:

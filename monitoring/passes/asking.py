@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from features import clock
+from model.registry import Busy
 from monitoring.ledger import Change, Closed, Fact, Ledger
 from usecases import Retrain, UseCase
 
@@ -68,6 +70,13 @@ def answer(ledger: Ledger, request: Mapping[str, Any], said: str) -> None:
     """
     body = {**{name: request[name] for name in ("asked", "windows", "findings")}, "open": False, "answer": said}
     ledger.commit(Change(ledger.number(), facts=[Fact(KIND, request["model"], clock.now(), body)]))
+
+
+def settle(ledger: Ledger, asked: int, said: str) -> None:
+    """Close the request of that time if it is still open, whatever passes commit meanwhile."""
+    while (request := unanswered(ledger)) is not None and request["asked"] == asked:
+        with suppress(Busy):
+            answer(ledger, request, said)
 
 
 def unanswered(ledger: Ledger) -> dict[str, Any] | None:
