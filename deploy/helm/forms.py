@@ -11,9 +11,9 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def told(words: str, *, unless: Schema) -> Schema:
-    """A refusal in words of what does not fit the schema."""
-    return {"if": {"not": unless}, "then": {"const": words}}
+def told(words: str, *, unless: Schema, then: Schema | None = None) -> Schema:
+    """A refusal in words of what does not fit the schema; what fits is held against the next one, if any."""
+    return {"if": {"not": unless}, "then": {"const": words}} | ({} if then is None else {"else": then})
 
 
 def text(regex: str, words: str) -> Schema:
@@ -83,22 +83,20 @@ REPOSITORY = text(
 )
 TAG = {
     "type": "string",
-    "allOf": [
-        told(
-            "a tag that stays what it is, or a `digest`: what latest means changes under a running release",
-            unless={"not": {"const": "latest"}},
-        ),
-        told(
+    **told(
+        "a tag that stays what it is, or a `digest`: what latest means changes under a running release",
+        unless={"not": {"const": "latest"}},
+        then=told(
             "a tag: letters, digits, _ . and -, at most 128",
             unless={"pattern": "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
         ),
-    ],
+    ),
 }
-MODEL = text(
-    r"|[a-z0-9_.-]+:[a-z0-9_.-]+",
-    "NAME:VERSION, as cdnow:20261101-1a2b3c4d; neither an alias nor latest, which may be another model tomorrow",
-)
-MODEL["not"] = {"pattern": ":latest$"}
+_MODEL = "NAME:VERSION, as cdnow:20261101-1a2b3c4d; neither an alias nor latest, which may be another model tomorrow"
+MODEL = {
+    "type": "string",
+    **told(_MODEL, unless={"pattern": "^([a-z0-9_.-]+:[a-z0-9_.-]+)?$", "not": {"pattern": ":latest$"}}),
+}
 CRON = text(
     f"{_CRON}|@(yearly|annually|monthly|weekly|daily|midnight|hourly)",
     "minute, hour, day, month and weekday in UTC, as 20 * * * * for twenty past each hour",
@@ -140,10 +138,8 @@ def url(words: str, *forms: str) -> Schema:
     """An address of one of these forms and without a password, or nothing."""
     remedy = "an address without a password: put the whole of it into a Secret, and name that one in `secret`"
     secret = {"not": {"pattern": "://[^/@]*:[^/@]+@|[?&]password="}}
-    return {
-        "type": "string",
-        "allOf": [told(remedy, unless=secret), told(words, unless={"pattern": f"^({'|'.join(('', *forms))})$"})],
-    }
+    known = told(words, unless={"pattern": f"^({'|'.join(('', *forms))})$"})
+    return {"type": "string", **told(remedy, unless=secret, then=known)}
 
 
 _SELECTOR = record({"matchLabels": WORDS, "matchExpressions": {"type": "array"}})

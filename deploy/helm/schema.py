@@ -71,9 +71,8 @@ def rule(path: str) -> Schema:
 
 
 def _object(below: list[Key]) -> Schema:
-    return forms.record(
-        {key.path.rpartition(".")[2]: _key(key) for key in below}, *(key.path.rpartition(".")[2] for key in below)
-    )
+    needed = (key.path.rpartition(".")[2] for key in below if key.default not in ("", [], {}))
+    return forms.record({key.path.rpartition(".")[2]: _key(key) for key in below}, *needed)
 
 
 def _key(key: Key) -> Schema:
@@ -192,7 +191,7 @@ RULES: dict[str, Schema] = {
     "gateway.parentRefs": forms.PARENTS,
     "gateway.hostnames": forms.listed(forms.HOST),
     "*.schedule": forms.CRON,
-    "jobs.*": forms.either("url", "secret", "empty, as `secret` is given: one of the two says where it is"),
+    "jobs.ingest": forms.either("url", "secret", "empty, as `secret` is given: one of the two says where it is"),
     "jobs.ingest.table": forms.text("[a-z][a-z0-9_]*", "the name of one of the use case's tables"),
     "jobs.ingest.url": forms.url(_POSTGRESQL, POSTGRESQL),
     "jobs.materialize.also": forms.ALSO,
