@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 3000
 BIN := .venv/bin
-LOCKS := uv serving jobs spark dev
+LOCKS := uv image serving jobs spark dev
 
 .PHONY: env run demo-skew demo-drift test prove lint format lock bench clean
 .DEFAULT_GOAL := help
@@ -48,6 +48,7 @@ format: env ## ruff's formatter
 lock: env ## upgrade every lock, with hashes and without any index's address
 	@rm -f $(filter-out requirements/uv.txt,$(LOCKS:%=requirements/%.txt))
 	$(BIN)/uv pip compile $(LOCK) --group pyproject.toml:bootstrap -o requirements/uv.txt
+	$(BIN)/uv pip compile $(LOCK) --group pyproject.toml:image -o requirements/image.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra jobs --extra s3 --extra spark --extra dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/serving.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -c requirements/dev.txt --extra jobs --extra s3 -o requirements/jobs.txt
