@@ -24,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* REPOSITORY@DIGEST, or REPOSITORY:TAG. */}}
 {{- define "holdfast.image" -}}
-{{- .digest | ternary (printf "%s@%s" .repository .digest) (printf "%s:%s" .repository .tag) -}}
+{{- empty .digest | ternary (printf "%s:%s" .repository .tag) (printf "%s@%s" .repository .digest) -}}
 {{- end -}}
 
 {{- define "holdfast.serviceAccount" -}}
