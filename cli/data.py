@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from cli.addresses import address
 from cli.console import Json, Master, Out, Wide, table
 from cli.workspace import Engine, Workspace
 from features import clock
@@ -26,6 +27,9 @@ quarantine = typer.Typer(help="Rows that were not accepted.", no_args_is_help=Tr
 
 AsJson = Annotated[bool, Json]
 UseCaseOption = Annotated[str | None, typer.Option("--usecase", "-u", help="Default: HOLDFAST_USECASE.")]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait for another process that writes to the online store.")
+]
 Backfill = Annotated[bool, typer.Option("--backfill", help="History: every row was known when it happened.")]
 
 
@@ -41,10 +45,16 @@ def fetch_command(usecase: Annotated[str, typer.Argument(help="cdnow or telco.")
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="A CSV or Parquet file, or postgresql://USER@HOST/DATABASE.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A CSV or Parquet file, postgresql://USER@HOST/DATABASE, or @FILE that holds such an address."
+        ),
+    ],
     usecase: UseCaseOption = None,
     table_name: Annotated[str | None, typer.Option("--table", help="events or records, where there are both.")] = None,
     backfill: Backfill = False,
+    wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Validate a file, or what is new in a database, and commit its good rows as the next batch.
@@ -52,6 +62,7 @@ def ingest(
     Bad rows go to quarantine, with reasons. Of a database, the tables are those that the use case's sources name.
     """
     out, workspace = Out(as_json), Workspace.open(usecase)
+    source = address(source)
     given: Path | str = source if "://" in source else Path(source)
     tables = _tables(workspace, given, table_name)
     outcomes = []
@@ -68,7 +79,7 @@ def ingest(
         outcomes.append(outcome)
         about = redacted(source).partition("?")[0] if isinstance(given, str) else given.name
         out.proved("ingest", etl.summary(f"{about}, {name}" if len(tables) > 1 else about, outcome))
-    workspace.load_online()
+    workspace.load_online(patience=wait)
     whole = etl.total(outcomes)
     reasons = _reasons(workspace, None if isinstance(given, str) else given.name) if whole.quarantined else {}
     for reason, rows in list(reasons.items())[:5]:
@@ -156,6 +167,10 @@ def replay_command(usecase: UseCaseOption = None, backfill: Backfill = False, as
 def materialize(
     usecase: UseCaseOption = None,
     full: Annotated[bool, typer.Option("--full", help="Everyone, also who has not changed.")] = False,
+    fresh: Annotated[
+        float | None, typer.Option("--fresh", min=0, help="Only if rows are older than so many hours, or not there.")
+    ] = None,
+    wait: Wait = 0.0,
     engine: Annotated[Engine, Wide] = None,
     master: Annotated[str | None, Master] = None,
     as_json: AsJson = False,
@@ -163,7 +178,9 @@ def materialize(
     """Bring the online rows to now, snapped to the cadence: of those whose aggregates changed, or of everyone."""
     out, workspace = Out(as_json), Workspace.open(usecase, engine=engine, master=master)
     with out.progress() as progress:
-        outcome = workspace.materialize(full=full, progress=progress)
+        outcome = workspace.materialize(
+            full=full, fresh=None if fresh is None else round(fresh * clock.HOUR), patience=wait, progress=progress
+        )
     as_of = clock.rfc3339(outcome.now.as_of)
     done = "computed anew" if outcome.full else "that may have changed computed anew"
     out.proved(
@@ -173,4 +190,6 @@ def materialize(
         if outcome.computed
         else f"{outcome.now.rows:,} rows of {workspace.usecase.name} as of {as_of}, already there",
     )
+    if not outcome.now.rows and workspace.usecase.features.events is not None:
+        out.say("             nobody has events yet: serving answers everyone as unknown until some are ingested")
     out.result({"rows": outcome.now.rows, "as_of": as_of, "computed": outcome.computed, "full": outcome.full})

@@ -131,6 +131,33 @@ def test_materialize_says_what_it_wrote_and_repeats_nothing(homes: dict[str, str
     assert figures("materialize", "--full", environ=homes) == first
 
 
+def test_before_a_rollout_rows_that_are_fresh_enough_stay_as_they_are(homes: dict[str, str], tmp_path: Path) -> None:
+    asked = ("materialize", "--fresh", "36", "--wait", "60")
+    assert "nobody has events yet" in holdfast(*asked, environ=homes).stdout
+    path = tmp_path / "orders.txt"
+    path.write_text(CSV)
+    holdfast("ingest", str(path), "--backfill", environ=homes)
+    first = figures(*asked, environ=homes)
+    assert first == {"rows": 2, "as_of": "1998-07-01T00:00:00Z", "computed": 2, "full": False}
+    path.write_text(CSV.splitlines()[0] + "\n00004 19970113 1 12.00\n")
+    holdfast("ingest", str(path), "--backfill", environ=homes)
+    assert figures(*asked, environ=homes) == {**first, "computed": 0}
+    later = figures(*asked, environ=homes | {"HOLDFAST_NOW": "1998-07-02T13:00:00Z"})
+    assert (later["rows"], later["as_of"]) == (3, "1998-07-02T00:00:00Z")
+
+
+def test_an_address_may_be_in_a_file(homes: dict[str, str], tmp_path: Path) -> None:
+    held = tmp_path / "address"
+    refused = holdfast("ingest", f"@{held}", environ=homes, code=1).stderr
+    assert f"@{held} cannot be read: No such file" in refused
+    held.write_text("\n")
+    assert "is empty" in holdfast("score", "cdnow", "--to", f"@{held}", environ=homes, code=1).stderr
+    held.write_text("postgresql://me:secret@localhost:1/shop\n")
+    refused = holdfast("ingest", f"@{held}", environ=homes, code=1).stderr
+    assert "localhost" in refused
+    assert "secret" not in refused
+
+
 def test_features_prints_the_one_sql_text(cdnow: Workspace) -> None:
     told = figures("features", "show", "cdnow")
     assert told["fingerprint"] == cdnow.usecase.features.fingerprint
