@@ -2,11 +2,13 @@
 Pieces of every pod. Each takes one dictionary, made once by the template that includes them:
 
   root       the template's own context, `$`
-  role       `serving`, `jobs` (commands and the monitor), `model` (the init container that pulls one), `test`
+  role       `serving`, `jobs` (commands that need models, and the monitor), `data` (commands that need none),
+             `model` (the init container that pulls one), `test`
   image      repository, tag and digest of the container's image
   track      `stable` or `canary`
   resources  those of the container; its disk's limit bounds the volumes
   extraEnv   further variables; may be left out
+  secrets    further keys of Secrets, each with variable, name, key and path; may be left out
   inline     settings as variables instead of from the ConfigMap: hooks run before it is there
 */}}
 
@@ -61,7 +63,8 @@ HOLDFAST_{{ upper $name }}: {{ include "holdfast.text" $value | quote }}
 {{- define "holdfast.secrets" -}}
 {{- $values := .root.Values -}}
 {{- $stores := dict "serving" (list "online" "predictions" "registry") "model" (list "archive" "registry") "test" list
-      "jobs" (list "archive" "events" "monitor" "online" "predictions" "registry") -}}
+      "jobs" (list "archive" "events" "monitor" "online" "predictions" "registry")
+      "data" (list "events" "monitor" "online" "predictions" "registry") -}}
 {{- $wanted := get $stores .role -}}
 {{- if and (eq .role "serving") (eq (toString $values.settings.online_read) "on-read") -}}
 {{- $wanted = append $wanted "events" -}}
@@ -91,7 +94,7 @@ HOLDFAST_{{ upper $name }}: {{ include "holdfast.text" $value | quote }}
 {{- $found = append $found (dict "variable" "" "name" .name "key" .key "path" "test-key") -}}
 {{- end -}}
 {{- end -}}
-{{- toJson $found -}}
+{{- concat $found (.secrets | default list) | toJson -}}
 {{- end -}}
 
 {{/* A container's variables; its `envFrom` is "holdfast.envFrom". */}}
