@@ -3,7 +3,7 @@ Pieces of every pod. Each takes one dictionary, made once by the template that i
 
   root       the template's own context, `$`
   role       `serving`, `jobs` (commands that need models, and the monitor), `data` (commands that need none),
-             `model` (the init container that pulls one), `test`
+             `model` (the init container that pulls one), `test` (what only asks servers)
   image      repository, tag and digest of the container's image
   track      `stable` or `canary`
   resources  those of the container; its disk's limit bounds the volumes
@@ -87,11 +87,6 @@ HOLDFAST_{{ upper $name }}: {{ include "holdfast.text" $value | quote }}
 {{- with $values.secrets.tls -}}
 {{- $found = append $found (dict "variable" "HOLDFAST_TLS_CERT" "name" . "key" "tls.crt" "path" "tls.crt") -}}
 {{- $found = append $found (dict "variable" "HOLDFAST_TLS_KEY" "name" . "key" "tls.key" "path" "tls.key") -}}
-{{- end -}}
-{{- end -}}
-{{- if eq .role "test" -}}
-{{- with $values.secrets.testKey -}}
-{{- $found = append $found (dict "variable" "" "name" .name "key" .key "path" "test-key") -}}
 {{- end -}}
 {{- end -}}
 {{- concat $found (.secrets | default list) | toJson -}}
