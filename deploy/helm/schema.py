@@ -167,7 +167,7 @@ RULES: dict[str, Schema] = {
     "serving.drainSeconds": {"type": "number", "minimum": 0, "maximum": 600},
     "serving.autoscaling.scaleDownSeconds": whole(0, 3_600),
     "*.prometheus": forms.WEB,
-    "*.resources": forms.record({"requests": forms.RESOURCES, "limits": forms.RESOURCES}, "requests", "limits"),
+    "*esources": forms.record({"requests": forms.RESOURCES, "limits": forms.RESOURCES}, "requests", "limits"),
     "serving.service.type": choice("ClusterIP", "NodePort", "LoadBalancer"),
     "*.port": whole(1, 65_535),
     "*nnotations": forms.WORDS,
