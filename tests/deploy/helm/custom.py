@@ -10,10 +10,10 @@ from typing import Any
 
 from deploy.helm.forms import Schema, choice, listed, record, whole
 
-_TEXT = {"type": "string", "minLength": 1}
-_NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
-_WORDS = {"type": "object", "additionalProperties": {"type": "string"}}
-_DURATION = {
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_NAME: Schema = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
+_WORDS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_DURATION: Schema = {
     "type": "string",
     "pattern": "^(0|([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$",
 }
@@ -21,7 +21,7 @@ _SELECTOR = record({"matchLabels": _WORDS}, "matchLabels")
 _PORT = whole(1, 65_535)
 
 _TLS = record({"insecureSkipVerify": {"type": "boolean"}, "serverName": _TEXT})
-_ENDPOINT = {
+_ENDPOINT: dict[str, Schema] = {
     "port": _TEXT,
     "path": {"type": "string", "pattern": "^/"},
     "scheme": choice("http", "https"),
@@ -44,7 +44,13 @@ _SERVICE_MONITOR = record(
     "selector",
     "endpoints",
 )
-_RULE = {"expr": _TEXT, "record": _TEXT, "alert": _TEXT, "for": _DURATION, "keep_firing_for": _DURATION}
+_RULE: dict[str, Schema] = {
+    "expr": _TEXT,
+    "record": _TEXT,
+    "alert": _TEXT,
+    "for": _DURATION,
+    "keep_firing_for": _DURATION,
+}
 _GROUP = record(
     {
         "name": _TEXT,
@@ -71,7 +77,7 @@ _BEHAVIOUR = record(
         "stabilizationWindowSeconds": whole(0, 3_600),
     }
 )
-_TRIGGER = {
+_TRIGGER: dict[str, Schema] = {
     "type": choice("prometheus", "cpu"),
     "name": _TEXT,
     "metricType": choice("AverageValue", "Value", "Utilization"),
@@ -99,8 +105,15 @@ _SCALED = record(
     "triggers",
 )
 
-_PARENT = {"group": _TEXT, "kind": _TEXT, "name": _TEXT, "namespace": _NAME, "sectionName": _TEXT, "port": _PORT}
-_BACKEND = {
+_PARENT: dict[str, Schema] = {
+    "group": _TEXT,
+    "kind": _TEXT,
+    "name": _TEXT,
+    "namespace": _NAME,
+    "sectionName": _TEXT,
+    "port": _PORT,
+}
+_BACKEND: dict[str, Schema] = {
     "group": {"const": ""},
     "kind": {"const": "Service"},
     "name": _NAME,
@@ -126,8 +139,13 @@ def _route(match: Schema, **more: Schema) -> Schema:
 
 def _kind(api: str, kind: str, spec: Schema) -> tuple[tuple[str, str], dict[str, Any]]:
     metadata = record({"name": _NAME, "labels": _WORDS, "annotations": _WORDS}, "name", "labels")
-    whole = {"apiVersion": {"const": api}, "kind": {"const": kind}, "metadata": metadata, "spec": spec}
-    return (api, kind), record(whole, *whole)
+    every: dict[str, Schema] = {
+        "apiVersion": {"const": api},
+        "kind": {"const": kind},
+        "metadata": metadata,
+        "spec": spec,
+    }
+    return (api, kind), record(every, *every)
 
 
 SCHEMAS = dict(
