@@ -97,7 +97,7 @@ servers with these features start with this release. Two with the same fingerpri
 */}}
 {{- define "holdfast.materialized" -}}
 {{- $found := list -}}
-{{- if and (include "holdfast.jobs" .) .Values.events .Values.jobs.materialize.enabled -}}
+{{- if and (include "holdfast.jobs" .) .Values.events .Values.jobs.materialize.enabled (include "holdfast.given" .Values.stores.online) -}}
 {{- $stable := include "holdfast.version" (dict "root" . "track" "stable") | fromJson -}}
 {{- $found = append $found (dict "name" "" "image" $stable.jobsImage "fingerprint" $stable.model.fingerprint "hook" true) -}}
 {{- $others := list -}}
