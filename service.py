@@ -1,7 +1,8 @@
 """The Bento: HTTP and gRPC faces of one use case and one model, `bentoml serve` in the repository's root.
 
-Which model: in a Bento, the one it was built with, for ever. From source, `HOLDFAST_MODEL` (NAME:VERSION or
-NAME@ALIAS) or the champion of `HOLDFAST_USECASE`, resolved once at start.
+Which model: in a Bento, the one it was built with, or the one that `HOLDFAST_MODEL` names exactly (NAME:VERSION),
+where archives carry models and the Bento only the code. From source, `HOLDFAST_MODEL` (also an alias: NAME@ALIAS) or
+the champion of `HOLDFAST_USECASE`, resolved once at start.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, open_registry
-from serving import connection, logs, ports
+from serving import connection, logs, ports, supervisor
 from serving.call import Call
 from serving.core import Core
 from serving.headers import shared
@@ -50,13 +51,21 @@ def pinned() -> str | None:
 
 
 def wanted() -> str:
-    """The exact tag to serve or to build with; it is in the store.
+    """The exact tag to serve or to build with; it is in the store, or in the Bento.
 
     Raises:
-        RegistryError, ModelNotFound: if there is none.
+        RegistryError, ModelNotFound: if there is none. SettingsError: if a Bento is to serve an alias.
     """
-    asked = getattr(bentoml.use_arguments(), "model", None) or SETTINGS.model or f"{SETTINGS.usecase}@{CHAMPION}"
-    tag = pinned() or REGISTRY.resolve(asked)
+    own, asked = pinned(), getattr(bentoml.use_arguments(), "model", None) or SETTINGS.model
+    if own is None:
+        tag = REGISTRY.resolve(asked or f"{SETTINGS.usecase}@{CHAMPION}")
+    elif SETTINGS.model is not None and ("@" in SETTINGS.model or ":" not in SETTINGS.model):
+        raise holdfast_settings.SettingsError(
+            f"HOLDFAST_MODEL={SETTINGS.model!r}: this Bento serves {own}, for which no alias can stand in, as nobody "
+            "could tell later what was live; leave it out, or name another model exactly, as NAME:VERSION"
+        )
+    else:
+        tag = SETTINGS.model or own
     store.path(tag)
     return tag
 
@@ -67,8 +76,9 @@ try:
     REGISTRY = open_registry(SETTINGS.registry_url, store.home() / "holdfast", SETTINGS.user, SETTINGS.image)
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
-    if sys.argv[1:2] == ["serve"]:  # the supervisor: it would start a worker that finds no port again and again
+    if sys.argv[1:2] == ["serve"]:  # the supervisor; a worker that finds no port would be started again and again
         ports.check(SETTINGS)
+        supervisor.attend()
 except holdfast_settings.HoldfastError as error:
     raise SystemExit(f"holdfast: {error}") from None
 SCHEMA = Schema(USECASE)

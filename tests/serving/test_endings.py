@@ -161,6 +161,8 @@ def test_a_killed_worker_has_recorded_every_answer_that_was_received_once(
             first = worker(server)
             assert first is not None
             os.kill(first, signal.SIGKILL)
+        meanwhile = httpx.post(f"{server.url}/v1/predict", json={"customer_id": "1"}, timeout=60)
+        assert meanwhile.status_code == 200  # it waited for the next worker
         answered = set(load.answered)
         assert {name[0] for name in answered} == {"h", "g"}
         until(lambda: worker(server) not in (first, None))

@@ -115,13 +115,21 @@ def test_a_bento_serves_its_own_model_also_after_a_newer_one(cdnow: Workspace, t
         text=True,
         check=True,
     )
-    bento = built.stdout.strip().rsplit(":", 1)[1]
+    bento = "holdfast:" + built.stdout.strip().rsplit(":", 1)[1]
     newer = train(cdnow.usecase, cdnow.events, as_of=cdnow.now, cache=cdnow.cache, algorithm="logistic").manifest.tag
     assert newer != tag
-    environ = {"HOLDFAST_HOME": os.environ["HOLDFAST_HOME"], "HOLDFAST_MODEL": newer}
-    with serve(environ, target=f"holdfast:{bento}", log=tmp_path / "bento.log") as server:
+    environ = {"HOLDFAST_HOME": os.environ["HOLDFAST_HOME"]}
+    with serve(environ, target=bento, log=tmp_path / "bento.log") as server:
         assert httpx.get(f"{server.url}/readyz").json()["model"] == tag
         assert httpx.post(f"{server.url}/v1/predict", json={"customer_id": "1"}).json()["model"] == tag
+    # an archive may carry the model, and the Bento just the code: then it is named exactly
+    with serve({**environ, "HOLDFAST_MODEL": newer}, target=bento, log=tmp_path / "other.log") as server:
+        assert httpx.post(f"{server.url}/v1/predict", json={"customer_id": "1"}).json()["model"] == newer
+    with (
+        pytest.raises(ServerError, match=r"this Bento serves .+ no alias can stand in"),
+        serve({**environ, "HOLDFAST_MODEL": "cdnow@champion"}, target=bento, log=tmp_path / "alias.log"),
+    ):
+        pass
     with serve({"HOLDFAST_MODEL": newer}, log=tmp_path / "source.log") as server:
         assert httpx.get(f"{server.url}/readyz").json()["model"] == newer
 
