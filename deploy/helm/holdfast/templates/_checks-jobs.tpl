@@ -120,17 +120,7 @@ stores.archive.url is empty, but stores.archive.claim is {{ .claim }}: set it to
 
 {{- define "holdfast.check.names" -}}
 {{- $name := include "holdfast.fullname" . -}}
-{{- if or .Values.metrics.rules.enabled .Values.metrics.serviceMonitor.enabled -}}
-{{- if not (contains "holdfast" $name) }}
-objects would be called {{ $name }}, without holdfast, by which the alert rules find jobs: the release's name is too long; give fullnameOverride
-{{- else if contains "monitor" $name }}
+{{- if and (contains "monitor" $name) (or .Values.metrics.rules.enabled .Values.metrics.serviceMonitor.enabled) -}}
 objects would be called {{ $name }}, and what has monitor in its name is no server to the alert rules, so that they would not see when it is down; give fullnameOverride
-{{- end -}}
-{{- end -}}
-{{- range $one := include "holdfast.materialized" . | fromJsonArray -}}
-{{- $cron := printf "%s-materialize%s" $name (empty $one.name | ternary "" (printf "-%s" $one.name)) -}}
-{{- if gt (len $cron) 52 }}
-a CronJob would be called {{ $cron }}, with {{ len $cron }} characters, and Kubernetes takes 52: give a shorter fullnameOverride{{ with $one.name }}, or a shorter name than {{ . }}{{ end }}
-{{- end -}}
 {{- end -}}
 {{- end -}}

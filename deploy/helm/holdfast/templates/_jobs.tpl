@@ -131,3 +131,9 @@ servers with these features start with this release. Two with the same fingerpri
 {{- define "holdfast.monitor" -}}
 {{- if and (include "holdfast.jobs" .) .Values.monitor.enabled }}yes{{ end -}}
 {{- end -}}
+
+{{/* The name of a CronJob whose own part is `name`: Kubernetes takes 52 characters. Takes root and name. */}}
+{{- define "holdfast.cronName" -}}
+{{- $whole := printf "%s-%s" (include "holdfast.fullname" .root) .name -}}
+{{- gt (len $whole) 52 | ternary (printf "%s-%s" (trunc 43 $whole | trimSuffix "-") (sha256sum $whole | trunc 8)) $whole -}}
+{{- end -}}

@@ -1,8 +1,10 @@
 {{/* Names, labels and images; every other template uses these. */}}
 
+{{/* With `holdfast` in it, by which the alert rules find jobs, and short enough for what is put behind it. */}}
+{{/* At most 40 characters, as others are put behind them; with `holdfast` in it, however long the release's name is. */}}
 {{- define "holdfast.fullname" -}}
-{{- $name := .Values.fullnameOverride | default (contains "holdfast" .Release.Name | ternary .Release.Name (printf "%s-holdfast" .Release.Name)) -}}
-{{- $name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- contains "holdfast" $name | ternary $name (printf "%s-holdfast" (.Release.Name | trunc 31 | trimSuffix "-")) -}}
 {{- end -}}
 
 {{/* What tells this release's objects from others, for ever: no version is in it. */}}
