@@ -61,6 +61,17 @@ def render(
     return _rendered(name, namespace, *_given(values, over), *words)
 
 
+def text(values: Values | str, over: Values | None = None) -> str:
+    """What helm prints of it: rendered anew each time.
+
+    Raises:
+        AssertionError: with helm's message, where it refuses.
+    """
+    ran = _template("holdfast", "shop", *_given(values, over))
+    assert not ran.returncode, ran.stderr
+    return ran.stdout
+
+
 def refused(values: Values | str, over: Values | None = None) -> str:
     """helm's message about values that it must not take."""
     ran = _template("holdfast", "shop", *_given(values, over))

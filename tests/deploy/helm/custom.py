@@ -131,9 +131,7 @@ def _route(match: Schema, **more: Schema) -> Schema:
             "parentRefs": listed(record(_PARENT, "name")) | {"minItems": 1},
             "hostnames": listed(_TEXT),
             "rules": listed(record(rule, "backendRefs")) | {"minItems": 1, "maxItems": 16},
-        },
-        "parentRefs",
-        "rules",
+        }
     )
 
 
