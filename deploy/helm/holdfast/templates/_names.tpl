@@ -1,10 +1,13 @@
 {{/* Names, labels and images; every other template uses these. */}}
 
 {{/* With `holdfast` in it, by which the alert rules find jobs, and short enough for what is put behind it. */}}
-{{/* At most 40 characters, as others are put behind them; with `holdfast` in it, however long the release's name is. */}}
 {{- define "holdfast.fullname" -}}
-{{- $name := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- contains "holdfast" $name | ternary $name (printf "%s-holdfast" (.Release.Name | trunc 31 | trimSuffix "-")) -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $name := contains "holdfast" $release | ternary $release (printf "%s-holdfast" $release) -}}
+{{- if gt (len $name) 30 -}}{{/* the hash keeps two releases apart that begin the same */}}
+{{- $name = printf "%s-%s-holdfast" ($release | trunc 14 | trimSuffix "-") (sha256sum $release | trunc 6) -}}
+{{- end -}}
+{{- .Values.fullnameOverride | default $name -}}
 {{- end -}}
 
 {{/* What tells this release's objects from others, for ever: no version is in it. */}}
