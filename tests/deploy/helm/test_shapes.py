@@ -32,8 +32,10 @@ def test_helm_finds_nothing_to_warn_of(shape: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_object_is_one_of_its_kind(version: str) -> None:
-    """By the schemas of that version of Kubernetes; the objects are the same for all versions, or are seen here."""
-    distinct = {json.dumps(each, sort_keys=True): each for shape in SHAPES for each in render(shape, kube=version)}
+    """By the schemas of that version of Kubernetes, whichever of them helm was told."""
+    told = (VERSIONS[0], VERSIONS[-1])
+    everything = (each for kube in told for shape in SHAPES for each in render(shape, kube=kube))
+    distinct = {json.dumps(each, sort_keys=True): each for each in everything}
     wrong = [problem for each in distinct.values() for problem in problems(each, version)]
     assert not wrong, "\n".join(wrong)
     assert len(distinct) > 50
