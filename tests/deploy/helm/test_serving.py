@@ -1,4 +1,4 @@
-"""The servers' Deployments and Services: what they select, what their processes read, and how their pods live and end."""
+"""The servers' Deployments and Services: what they select, what their processes read, how their pods live and end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_deployment_selects_its_own_pods_alone(shape: str) -> None:
 
 
 def test_selectors_are_those_of_every_shape_and_version() -> None:
-    """Kubernetes refuses an upgrade that changes one, and a Service that changes its own drops everybody for a while."""
+    """Kubernetes refuses an upgrade that changes one, and one that a Service changes drops everybody."""
     everything = [render(shape) for shape in SHAPES]
     everything.append(
         render(
