@@ -45,11 +45,23 @@ class GateRefused(HoldfastError, RuntimeError):
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Golden rows that were asked again: how many, how many of them answered otherwise, and whether every bit counted
+    or, on another numeric baseline, `golden.ULPS`."""
+
+    rows: int
+    differing: int
+    exact: bool
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """A model that passed: its manifest, its scorer, and what the gate proved, in one line."""
+    """A model that passed: its manifest, its scorer, what its golden rows answered, and what the gate proved, in one
+    line."""
 
     manifest: Manifest
     scorer: Scorer
+    golden: Asked
     proof: str
 
 
@@ -89,8 +101,9 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     exact = numeric.baseline() == manifest.numeric
     try:
         differ = golden.compare(rows, scorer, exact=exact)
+        asked = Asked(len(rows), len(differ), exact)
     except FeatureError as error:
-        differ = [f"golden rows: {error}"]
+        differ, asked = [f"golden rows: {error}"], Asked(len(rows), len(rows), exact)
     if differ:
         reasons.append(f"{'; '.join(differ[:3])}{_more(differ)}: {_AGAIN}")
     if reasons and enforce:
@@ -98,12 +111,12 @@ def load(directory: Path, features: FeatureSet, *, enforce: bool = True) -> Load
     for reason in reasons:
         log.warning("HOLDFAST_GATE=warn let %s pass although: %s", manifest.tag, reason)
     if reasons:
-        return Loaded(manifest, scorer, f"{manifest.tag} passed by HOLDFAST_GATE=warn only")
+        return Loaded(manifest, scorer, asked, f"{manifest.tag} passed by HOLDFAST_GATE=warn only")
     how = "to the last bit" if exact else f"within {golden.ULPS} ulp (another numeric baseline: {numeric.baseline()})"
     proof = (
         f"{manifest.tag}: {len(manifest.files)} files and the fingerprint match, {len(rows)} golden rows agree {how}"
     )
-    return Loaded(manifest, scorer, proof)
+    return Loaded(manifest, scorer, asked, proof)
 
 
 def load_answering(directory: Path, *, enforce: bool = True) -> Answering:

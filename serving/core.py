@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import accumulate, pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
@@ -128,6 +128,7 @@ class Core:
                 "costs": dict(rule.costs),
             },
             "inputs": list(self.usecase.features.inputs),
+            "golden": asdict(loaded.golden),
             "proof": loaded.proof,
             "manifest": loaded.manifest.model_dump(mode="json"),
         }

@@ -50,6 +50,14 @@ class Rule(BaseModel):
     costs: dict[str, float] = Field(description="What the threshold was made from.")
 
 
+class Golden(BaseModel):
+    """What the load gate asked again: raw inputs with the exact answers that training gave."""
+
+    rows: int
+    differing: int = Field(description="Rows that were answered otherwise; more than 0 only with HOLDFAST_GATE=warn.")
+    exact: bool = Field(description="Whether every bit counted, as the numeric baseline is the one of training.")
+
+
 class LiveModel(BaseModel):
     """A model that answers."""
 
@@ -59,6 +67,7 @@ class LiveModel(BaseModel):
     fingerprint: str = Field(description="Of the features, sha256.")
     decision: Rule
     inputs: list[str] = Field(description="The columns of the model's matrix, in order.")
+    golden: Golden
     proof: str = Field(description="What the load gate proved.")
     manifest: Manifest
 

@@ -3,8 +3,8 @@
 Each check is a one-sided test of "worse than allowed", so that noise is no verdict: a canary of which nothing can be
 shown is good. A check is made at every look; its level is `LEVEL` divided by the checks and looks of the whole run
 (Bonferroni), so that of canaries that are just as bad as is allowed at most 1 in 100 fails, however often they are
-looked at (2 of 3,000 simulated ones did). One that is no worse than the stable version is further off: of 5,000 simulated ones with 200 to 2,000
-requests beside 200 to 20,000, looked at 24 times, none failed.
+looked at (2 of 3,000 simulated ones did). One that is no worse than the stable version is further off: of 5,000
+simulated ones with 200 to 2,000 requests beside 200 to 20,000, looked at 24 times, none failed.
 
 That holds where each request goes to either version by chance. A client that keeps one connection is answered by one
 pod: where few clients ask, and each asks about customers of its own kind, scores differ for that reason.
@@ -12,8 +12,8 @@ pod: where few clients ask, and each asks about customers of its own kind, score
 - errors: Newcombe's interval of the difference of two proportions (Statistics in Medicine 17, 1998, method 10), from
   Wilson's of each: bad where all of it is above the allowed difference.
 - latency: the limit is the stable p99 times what is allowed, and then the next bound of the histogram's buckets. Bad
-  where, by the same interval, over one point more of the canary's requests are slower than that. Bounds are a factor of
-  1.3 to 2.5 apart: what is slower by less than that beyond the allowed factor may go unseen.
+  where, by the same interval, over one point more of the canary's requests are slower than that. Below a second
+  bounds are a factor of 1.3 to 1.7 apart: what is slower by less than that beyond the limit goes unseen.
 - scores: the distance of Kolmogorov and Smirnov at the buckets' bounds, which is never more than that of the scores
   themselves, less what chance makes of it (Dvoretzky, Kiefer, Wolfowitz; Massart 1990; for two samples Wei and Dudley,
   Statistics and Probability Letters 82, 2012): bad where what is left is more than is allowed.

@@ -71,6 +71,7 @@ def test_an_untouched_model_passes_and_the_proof_says_what_was_compared(boosted:
         golden = json.loads((model.directory / "golden.json").read_text())
         assert loaded.manifest.tag in loaded.proof
         assert f"{len(golden)} golden rows agree to the last bit" in loaded.proof
+        assert (loaded.golden.rows, loaded.golden.differing, loaded.golden.exact) == (len(golden), 0, True)
         assert len(golden) >= 20
 
 
@@ -275,6 +276,7 @@ def test_for_debugging_libraries_and_golden_rows_may_differ_but_that_is_logged(
     with caplog.at_level(logging.WARNING, logger="holdfast.gate"):
         loaded = gate.load(copy, linear.toy.usecase.features, enforce=False)
     assert "HOLDFAST_GATE=warn" in loaded.proof
+    assert loaded.golden.differing == 1
     assert any("library numpy" in record.message for record in caplog.records)
     assert any("golden row 3" in record.message for record in caplog.records)
 
