@@ -195,6 +195,12 @@ class Settings(BaseModel):
         description="Milliseconds that an HTTP connection has to send a request's headers, to the second; later it is "
         "closed.",
     )
+    keep_alive_s: int = Field(
+        75,
+        ge=1,
+        description="Seconds that an HTTP connection may idle between two requests; longer than what stands before the "
+        "servers keeps its own (60 is usual), or that may ask over one that is just being closed.",
+    )
     max_connections: int = Field(
         800, ge=1, description="Most open HTTP connections; one more, and the one that idles longest is closed."
     )

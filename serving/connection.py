@@ -36,7 +36,7 @@ class Limits:
     def __init__(self, settings: Settings, certificate: Certificate) -> None:
         self._certificate = certificate
         self.most, self.seconds = settings.max_connections, settings.max_head_ms / 1_000
-        self.body_seconds = settings.max_body_ms / 1_000
+        self.body_seconds, self.keep_alive = settings.max_body_ms / 1_000, settings.keep_alive_s
         self.connections: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,6 +74,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.since, self.head, self.more, self.left = self.loop.time(), False, 0, 0
         self._untaken = (0, 0.0)
+        self.timeout_keep_alive = self.limits.keep_alive
 
     @property
     def idle(self) -> bool:

@@ -32,7 +32,12 @@ POST = b"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
 @pytest.fixture(scope="module")
 def server(cdnow: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with little patience and room for few."""
-    limits = {"HOLDFAST_MAX_HEAD_MS": "500", "HOLDFAST_MAX_BODY_MS": "500", "HOLDFAST_MAX_CONNECTIONS": str(MOST)}
+    limits = {
+        "HOLDFAST_MAX_HEAD_MS": "500",
+        "HOLDFAST_MAX_BODY_MS": "500",
+        "HOLDFAST_MAX_CONNECTIONS": str(MOST),
+        "HOLDFAST_KEEP_ALIVE_S": "1",
+    }
     log: Path = tmp_path_factory.mktemp("connection") / "log"
     with serve({"HOLDFAST_USECASE": cdnow.usecase.name, **limits}, log=log) as server:
         yield server
@@ -104,6 +109,15 @@ def test_who_does_not_say_what_he_wants_is_hung_up_on(sent: bytes, status: bytes
     before = closed(server, reason)
     assert answers(server, sent)[9:12] == status
     assert closed(server, reason) == before + 1
+
+
+def test_a_connection_that_idles_is_kept_for_as_long_as_is_set(server: Server) -> None:
+    assert answers(server, LIVE + b"\r\n")[9:12] == b"200"  # and then the server hangs up
+    with opened(server) as client:
+        for _ in range(3):
+            client.sendall(LIVE + b"\r\n")
+            assert client.recv(65_536)[9:12] == b"200"
+            time.sleep(0.6)  # three of them are longer than the limit, which begins anew with each answer
 
 
 def test_a_head_that_comes_letter_by_letter_is_not_waited_for(server: Server) -> None:
