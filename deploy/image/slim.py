@@ -6,13 +6,18 @@ Runs in the builder's stage, with Python's standard library only.
 from __future__ import annotations
 
 import compileall
+import re
 import shutil
 import sys
-from py_compile import PycInvalidationMode
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
-KEPT = ("numpy/_core/tests", "numpy/testing/tests")
-"""Tests that code at work imports: numpy.testing does, and SciPy imports that."""
+DROPPED = ("**/tests", "**/include", "tornado/test", "numpy/distutils")
+"""Directories of what tests or compiles a package."""
+SOURCES = ("RECORD", "*.pyi", "*.pxd", "*.pyx", "*.c", "*.cpp", "*.h", "*.a")
+"""Files of no use at work, or, like a list of all files, no longer right."""
+SELDOM = re.compile(r"/(pygments/lexers|pygments/styles)/")
+"""Hundreds of modules of which a process reads one, or none: they stay as they are, uncompiled."""
 
 
 def slim(venv: Path) -> None:
@@ -22,16 +27,17 @@ def slim(venv: Path) -> None:
     start.
     """
     (packages,) = venv.glob("lib/python3.*/site-packages")
-    for name in ("tests", "include"):
-        for found in list(packages.rglob(name)):
-            if found.is_dir() and str(found.relative_to(packages)) not in KEPT:
-                shutil.rmtree(found)
-    for pattern in ("*.dist-info/RECORD", "**/*.pyi", "**/*.pxd", "**/*.pyx", "**/*.a", "**/*.h"):
-        for file in packages.glob(pattern):
+    for pattern in DROPPED:
+        for directory in [found for found in packages.glob(pattern) if found.is_dir()]:
+            shutil.rmtree(directory, ignore_errors=True)  # it may have been inside another
+    for pattern in SOURCES:
+        for file in packages.rglob(pattern):
             file.unlink()
     for script in venv.glob("bin/[Aa]ctivate*"):
         script.unlink()
-    compileall.compile_dir(packages, quiet=2, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+    compileall.compile_dir(
+        packages, rx=SELDOM, quiet=2, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+    )
 
 
 if __name__ == "__main__":

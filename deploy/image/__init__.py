@@ -1,0 +1,1 @@
+"""The container images: what `make image` builds, and with which engine."""
