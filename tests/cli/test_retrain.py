@@ -19,8 +19,14 @@ from cli.workspace import Workspace
 from features import clock
 from features.etl.ingest import ingest
 from model import store
+from model.archive import ArchiveError, pull, push
+from model.registry import open_registry
+from monitoring.ledger import Change, Fact, Ledger, open_ledger
+from monitoring.passes import asking
 from settings import HoldfastError, Settings
+from tests.model.places import another_store
 from tests.model.toys import AS_OF, MemberRecord, plan, write_csv
+from training.train import train
 from usecases import Floors, UseCase
 
 NOW = datetime.fromisoformat(clock.rfc3339(AS_OF))
@@ -51,9 +57,20 @@ def retrained(
     live: bool = True,
     cooldown: int = 0,
     verdict: Verdict | None = None,
+    push: str | None = None,
+    ledger: Ledger | None = None,
 ) -> Retrained:
     """As the command does it."""
-    return retrain(own, Request(algorithm, 0, live, cooldown, verdict, ""), lambda *_: None)
+    return retrain(own, Request(algorithm, 0, live, cooldown, verdict, "", push), lambda *_: None, ledger)
+
+
+def asked(own: Workspace) -> Ledger:
+    """The ledger of a monitor that asks for a new model, now."""
+    ledger, at = open_ledger(None, own.home, own.usecase.name), clock.now()
+    finding = {"column": "months", "test": "shape", "p": 1e-9}
+    body = {"asked": at, "open": True, "windows": [1, 3], "findings": [finding]}
+    ledger.commit(Change(ledger.number(), facts=[Fact(asking.KIND, f"{own.usecase.name}:1", at, body)]))
+    return ledger
 
 
 def verdict(name: str, alarm: bool, at: str) -> Verdict:
@@ -182,6 +199,84 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         found = retrained(own)
     assert (found.outcome, found.code, found.trained) == ("busy", 4, None)
     assert retrained(own).outcome == "promoted"
+
+
+def test_monitoring_asks_in_its_ledger_and_any_decision_answers(tmp_path: Path) -> None:
+    own = workspace(tmp_path, "ledger", Floors(loss=1))
+    members(own, 0, 900)
+    assert retrained(own, ledger=open_ledger(None, own.home, "ledger")).outcome == "quiet"
+    assert own.registry.entries("ledger") == []
+    ledger = asked(own)
+    assert retrained(own, ledger=ledger).outcome == "promoted"
+    assert "about months" in own.registry.entries("ledger")[-1].why
+    assert asking.unanswered(ledger) is None
+    assert retrained(own, ledger=ledger).outcome == "quiet"
+    asked(own)
+    assert retrained(own, ledger=ledger).outcome == "unchanged"  # no decision, and yet the answer
+    answer = asking.standing(ledger)
+    assert answer is not None
+    assert answer["answer"].startswith("unchanged: the same data")
+    asked(own)
+    strict = workspace(tmp_path, "ledger", Floors(roc_auc=0.99))
+    assert retrained(strict, algorithm="xgboost", ledger=ledger).outcome == "refused"
+    assert asking.unanswered(ledger) is None
+
+
+def test_a_request_stays_open_while_nothing_comes_of_it(tmp_path: Path) -> None:
+    own = workspace(tmp_path, "open")
+    members(own, 0, 900)
+    retrained(own)
+    ledger = asked(own)
+    assert retrained(own, cooldown=clock.HOUR, ledger=ledger).outcome == "cooling"
+    with own.registry.exclusive("retraining open"):
+        assert retrained(own, ledger=ledger).outcome == "busy"
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        retrained(own, algorithm="xgboost", push=str(tmp_path / "file"), ledger=ledger)
+    assert asking.unanswered(ledger) is not None
+
+
+def test_a_model_is_where_others_can_have_it_before_it_has_a_name(tmp_path: Path) -> None:
+    own, archive = workspace(tmp_path, "pushed"), tmp_path / "archive"
+    members(own, 0, 900)
+    archive.touch()  # no place for archives
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        retrained(own, push=str(archive))
+    assert own.registry.entries("pushed") == []
+    archive.unlink()
+    found = retrained(own, push=str(archive))
+    assert (found.outcome, found.pushed is not None and found.pushed.stored) == ("promoted", True)
+    with another_store(tmp_path / "elsewhere"):
+        assert found.pushed is not None
+        assert pull(str(archive), found.pushed.reference).stored
+
+
+def test_a_run_that_was_killed_behind_its_push_goes_on_elsewhere(tmp_path: Path) -> None:
+    own, archive = workspace(tmp_path, "killed"), str(tmp_path / "archive")
+    members(own, 0, 900)
+    with another_store(tmp_path / "first"):
+        made = train(own.usecase, own.events, as_of=own.now, cache=own.cache, algorithm="logistic")
+        first = push(archive, made.manifest.tag)
+    with another_store(tmp_path / "second"):
+        found = retrained(workspace(tmp_path, "killed"), push=archive)
+    assert (found.outcome, found.pushed and found.pushed.reference) == ("promoted", first.reference)
+
+
+def test_who_schedules_it_is_not_told_by_its_exit_code() -> None:
+    with open_registry(None, store.home() / "holdfast").exclusive("retraining telco"):
+        assert CliRunner().invoke(app, ["retrain", "telco"]).exit_code == 4
+        assert CliRunner().invoke(app, ["retrain", "telco", "--scheduled"]).exit_code == 0
+    assert "no new model" in CliRunner().invoke(app, ["retrain", "telco", "--when-asked"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--push"], "HOLDFAST_ARCHIVE_URL"), (["--when-asked", "--verdict", "verdict.json"], "take one of them")],
+)
+def test_what_does_not_go_together_is_said(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["retrain", "telco", *words])
+    assert isinstance(result.exception, HoldfastError)
+    assert said in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from benchmarks.servers import Server
 from features import clock
 from features.clock import DAY, HOUR
 from model import store
+from model.archive import Away
 from model.predictions import Entry, Header, Prediction
 from model.predictions.postgres import Table
 from model.predictions.reading import Directory, Log
@@ -322,6 +323,27 @@ def test_models_have_windows_of_their_own_and_strangers_are_told(make: Make, pro
     assert stranger in why
     assert list(place.ledger.facts("pass", last=1)[0]["unknown"]) == [stranger]
     assert profile.digest == total(place.windows(profile)).profile
+
+
+def test_answers_wait_for_a_model_of_which_nothing_can_be_told_now(make: Make) -> None:
+    place, away, known = make(), [True], "plan:20240303-passing3"
+    place.put(answers(15))
+    place.passed()
+    place.put(answers(20, seed=2, start=HOUR), known)
+
+    def find(tag: str) -> Path:
+        if away[0] and tag == known:
+            raise Away("the archive is out of reach")
+        return home(TAG)
+
+    with pytest.raises(Away):
+        place.passed(find=find)
+    assert place.counters() == {"counted": 15}
+    away[0] = False
+    assert [one.model for one in place.passed(find=find).closed] == [known, known]
+    assert place.counters() == {"counted": 35}
+    away[0] = True
+    assert place.passed(find=find).unknown == {}  # windows of models that nobody asks can wait
 
 
 def test_drift_alarms_and_the_verdict_is_kept(make: Make) -> None:
