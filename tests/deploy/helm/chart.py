@@ -79,6 +79,18 @@ def refused(values: Values | str, over: Values | None = None) -> str:
     return ran.stderr
 
 
+def notes(values: Values | str, over: Values | None = None) -> str:
+    """What helm prints at the end of an install.
+
+    Raises:
+        AssertionError: with helm's message, where it refuses.
+    """
+    shape, own = _given(values, over)
+    ran = _helm(["install", "holdfast", str(CHART), "--namespace", "shop", "--dry-run=client"], shape, own)
+    assert not ran.returncode, ran.stderr
+    return ran.stdout.partition("\nNOTES:\n")[2]
+
+
 def lint(values: Values | str, over: Values | None = None, *, kube: str = "1.34") -> str:
     """`helm lint --strict`, which must be content; what it says.
 
