@@ -118,13 +118,16 @@ WORDS = {"type": "object", "additionalProperties": {"type": "string"}}
 HOST = text(_HOST, "a host name, without https:// or a path")
 MAYBE_HOST = text(f"|{_HOST}", "a host name, without https:// or a path")
 WEB = text("|https?://[^/ ]+[^ ]*", "http://... or https://...")
-AMOUNT = {
-    "type": ["integer", "string"],
-    **told(
-        "a number, or a percentage, above 0: with 0 no node could be drained",
-        unless={"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^(100|[1-9][0-9]?)%$"}]},
-    ),
-}
+
+
+def amount(words: str, percent: str) -> Schema:
+    """A number above 0, or a percentage of that form."""
+    fits = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^({percent})%$"}]}
+    return {"type": ["integer", "string"], **told(words, unless=fits)}
+
+
+AMOUNT = amount("a number, or a percentage, above 0: with 0 no node could be drained", "100|[1-9][0-9]?")
+SURGE = amount("a number, or a percentage, above 0: with 0 no rollout would begin", "[1-9][0-9]{0,2}")
 
 
 def labels(*own: str) -> Schema:

@@ -172,6 +172,7 @@ RULES: dict[str, Schema] = {
     "*.port": whole(1, 65_535),
     "*nnotations": forms.WORDS,
     "*.maxUnavailable": forms.AMOUNT,
+    "*.maxSurge": forms.SURGE,
     "serving.podLabels": _POD_LABELS,
     "*.nodeSelector": forms.WORDS,
     "*.tolerations": forms.TOLERATIONS,
