@@ -48,7 +48,7 @@ def attend(workspace: Workspace, ledger: Ledger, models: Models, reporter: Repor
         log.error("%s of %s were not counted, and will not be: %s", many(often, "answer"), model, why)
     if done.request is not None:
         asking.told(ledger, done.request)
-        log.warning("a new model is asked for: holdfast retrain %s --verdict %s", workspace.usecase.name, done.verdict)
+        log.warning("a new model is asked for: holdfast retrain %s --when-asked", workspace.usecase.name)
 
 
 def serve(
