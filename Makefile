@@ -5,7 +5,7 @@ PORT ?= 3000
 BIN := .venv/bin
 LOCKS := uv image serving jobs spark dev
 
-.PHONY: env run demo-skew demo-drift test prove lint format lock bench clean
+.PHONY: env run demo-skew demo-drift test containers image prove lint format chart lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -33,6 +33,12 @@ demo-drift: env ## the story with numbers: other customers, then other outcomes,
 test: env ## everything quick enough for every change
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
+image: env ## images of serving and jobs, with the champion of HOLDFAST_USECASE in them (REPOSITORY, TAG, BASE)
+	@$(BIN)/python -m deploy.image $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE))
+
+containers: env ## both images built and run for real, with podman or docker
+	$(BIN)/python -m pytest -q -s tests/containers
+
 prove: env ## every bar of the project, as a table
 	@$(BIN)/python -m benchmarks.prove
 
@@ -44,6 +50,9 @@ lint: env ## ruff and mypy --strict
 format: env ## ruff's formatter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+chart: env ## the chart's schema, README and copies of rules and dashboards, from what they are made of
+	@$(BIN)/python -m deploy.helm
 
 lock: env ## upgrade every lock, with hashes and without any index's address
 	@rm -f $(filter-out requirements/uv.txt,$(LOCKS:%=requirements/%.txt))

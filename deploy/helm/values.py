@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,10 +32,11 @@ class Key:
         return self.path.count(".")
 
 
-def keys() -> list[Key]:
+@functools.cache
+def keys() -> tuple[Key, ...]:
     """All of them, in the order of the file, what is below one behind it."""
     text = (CHART / "values.yaml").read_text()
-    return list(_below("", yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text), text.splitlines()))
+    return tuple(_below("", yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text), text.splitlines()))
 
 
 def _below(prefix: str, node: yaml.MappingNode, values: dict[str, Any], lines: list[str]) -> Iterator[Key]:
