@@ -78,6 +78,7 @@ def build(
                 arguments={
                     "BASE": base,
                     "PACKAGES": target,
+                    "USECASE": manifest.name,
                     "OWN_USECASES": "/opt/holdfast/usecases" if settings.usecases else "",
                 },
                 labels={
