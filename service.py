@@ -28,7 +28,7 @@ from bentoml.models import BentoModel
 import usecases
 from model import store
 from model.registry import CHAMPION, open_registry
-from serving import connection, logs, ports, supervisor
+from serving import connection, logs, ports
 from serving.call import Call
 from serving.core import Core
 from serving.headers import shared
@@ -77,6 +77,8 @@ try:
     TAG = wanted()
     USECASE = usecases.load(TAG.split(":")[0], SETTINGS.usecases)
     if sys.argv[1:2] == ["serve"]:  # the supervisor; a worker that finds no port would be started again and again
+        from serving import supervisor  # workers start without it, and sooner
+
         ports.check(SETTINGS)
         supervisor.attend()
 except holdfast_settings.HoldfastError as error:
