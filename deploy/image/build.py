@@ -107,4 +107,5 @@ def revision() -> str:
 def _made(engine: Engine, image: str, base: str, sbom: Path) -> Image:
     sbom.parent.mkdir(parents=True, exist_ok=True)
     engine.copy(image, SBOM, sbom)
-    return Image(image, engine.inspect(image)["Id"], engine.size(image) - engine.size(base), sbom)
+    id_ = str(engine.inspect(image)["Id"])
+    return Image(image, f"sha256:{id_.removeprefix('sha256:')}", engine.size(image) - engine.size(base), sbom)
