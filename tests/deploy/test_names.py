@@ -24,6 +24,7 @@ OTHERS: dict[str, set[str]] = {
     "kube_pod_container_status_restarts_total": POD,
     "kube_job_created": TARGET | {"job_name"},
     "kube_job_failed": TARGET | {"job_name", "condition"},
+    "kube_job_owner": TARGET | {"job_name", "owner_kind", "owner_name"},
     "kube_cronjob_created": TARGET | {"cronjob"},
     "kube_cronjob_next_schedule_time": TARGET | {"cronjob"},
     "kube_cronjob_spec_suspend": TARGET | {"cronjob"},
