@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.deploy.helm.chart import Object, names, one, render
+from tests.deploy.helm.chart import Object, names, notes, one, render
 from tests.deploy.helm.kubernetes import hooks, pods, selected
 
 STABLE = (
@@ -115,18 +117,13 @@ def test_promoted_the_stable_pods_roll_while_the_canary_serves(shape: str) -> No
 
 @pytest.mark.parametrize("shape", ["canary", "gateway"])
 def test_after_a_promotion_the_canary_goes_without_another_rollout(shape: str) -> None:
-    """Its image and model are written where the stable ones are; the pods that serve are those already."""
-    promoted = render(shape, {"canary": {"promote": True}})
-    told = _template(promoted, "holdfast")["metadata"]["annotations"]
-    after = render(
-        shape,
-        {
-            "image": {"digest": CANARY.split("@")[1]},
-            "model": {"tag": told["holdfast/model"], "fingerprint": told["holdfast/fingerprint"]},
-            "canary": {"enabled": False},
-        },
-    )
+    """With the values that helm tells then, the pods that serve are those that serve already."""
+    over = {"canary": {"promote": True}}
+    promoted = render(shape, over)
+    told = re.findall(r"^   ((?:image|jobsImage|model|canary): \{.*\})$", notes(shape, over), re.MULTILINE)
+    after = render(shape, yaml.safe_load("\n".join(told)))
     assert one(after, "Deployment", "holdfast") == one(promoted, "Deployment", "holdfast")
+    assert one(after, "Job", "holdfast-materialize-now") == one(promoted, "Job", "holdfast-materialize-now")
     assert "holdfast-canary" not in names(after, "Deployment")
 
 
