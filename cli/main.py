@@ -36,6 +36,7 @@ COMMANDS = {
     "replay": "cli.replay:replay",
     "explain": "cli.explain:explain",
     "monitor": "cli.monitor:monitor",
+    "release": "cli.release:release",
     "rollout": "cli.rollout:rollout",
     "demo-skew": "cli.modelling:demo_skew",
     "demo-drift": "cli.modelling:demo_drift",

@@ -1,0 +1,103 @@
+"""Images by their names, and what a container engine here knows of one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from settings import HoldfastError
+
+ENGINES: Final = ("podman", "docker")
+MODEL: Final = "holdfast.model"
+"""How the name of the label ends that says which model an image carries."""
+SERVING, JOBS = "-serving", "-jobs"
+_NAMED = re.compile(
+    r"(?P<repository>(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+
+
+class ImageError(HoldfastError, ValueError):
+    """An image cannot be released: it is not named exactly, or carries another model."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its exact name; `tag` or `digest` may be empty, not both."""
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @staticmethod
+    def parse(text: str) -> Image:
+        """Of REPOSITORY:TAG, REPOSITORY@sha256:HEX or both.
+
+        Raises:
+            ImageError: if it is none of them, or names what may be another image tomorrow.
+        """
+        found = _NAMED.fullmatch(text)
+        if found is None:
+            raise ImageError(f"{text!r} is no image: write REPOSITORY:TAG or REPOSITORY@sha256:HEX")
+        image = Image(found["repository"], found["tag"] or "", found["digest"] or "")
+        if not image.digest and image.tag in ("", "latest"):
+            raise ImageError(
+                f"{text} may be another image tomorrow, and a rollback to it would bring that one: write "
+                "REPOSITORY:TAG with a tag that is given once, or REPOSITORY@sha256:HEX"
+            )
+        return image
+
+    def __str__(self) -> str:
+        return f"{self.repository}{f':{self.tag}' * bool(self.tag)}{f'@{self.digest}' * bool(self.digest)}"
+
+    @property
+    def exact(self) -> str:
+        """REPOSITORY@DIGEST; "" where the digest is not known."""
+        return f"{self.repository}@{self.digest}" if self.digest else ""
+
+    def values(self) -> dict[str, str]:
+        """The same as the chart has it; all three, so that none of an earlier file's is left."""
+        return {"repository": self.repository, "tag": self.tag, "digest": self.digest}
+
+    def jobs(self) -> Image | None:
+        """The image of the jobs that was built beside this one, where a tag says which that is."""
+        start, found, end = self.repository.rpartition(SERVING)
+        return Image(f"{start}{JOBS}", self.tag) if found and not end and self.tag else None
+
+
+def looked_at(image: Image, model: str | None) -> tuple[Image, str]:
+    """The image with its digest, if an engine here knows that, and what was found, in words.
+
+    Args:
+        model: the tag that it has to carry; None: any, as it gets one from elsewhere.
+
+    Raises:
+        ImageError: if it carries another model.
+    """
+    known = next((found for name in ENGINES if (found := _inspect(name, str(image))) is not None), None)
+    if known is None:
+        return image, f"{image} is not on this machine: which model it carries was not looked at"
+    labels = (known.get("Config") or {}).get("Labels") or known.get("Labels") or {}
+    carried = next((value for name, value in labels.items() if name.endswith(MODEL)), None)
+    if model is not None and carried is not None and carried != model:
+        raise ImageError(f"{image} carries {carried}, not {model}: build it with the model that is meant")
+    digests = [
+        one.rpartition("@")[2] for one in known.get("RepoDigests") or () if one.startswith(f"{image.repository}@")
+    ]
+    if not image.digest and len(set(digests)) == 1:
+        image = replace(image, digest=digests[0])
+    return image, f"{image} {f'carries {carried}' if carried else 'does not say which model it carries'}"
+
+
+def _inspect(engine: str, image: str) -> dict[str, Any] | None:
+    program = shutil.which(engine)
+    if program is None:
+        return None
+    command = [program, "image", "inspect", image]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+    found: list[dict[str, Any]] = json.loads(done.stdout or "[]") if done.returncode == 0 else []
+    return found[0] if found else None
