@@ -13,10 +13,11 @@ from model import archive, store
 from model.archive import ArchiveError, Away, NotArchived
 from model.artefact import ArtefactError
 from model.store import ModelNotFound
-from settings import HoldfastError, redacted
+from settings import HoldfastError
 
 MEMORY: Final = 60.0
-"""Seconds in which a model that could not be had is not asked for again."""
+"""Seconds in which the archive is not asked again for a model that it lacks, nor for any if it is out of reach."""
+_ALL: Final = ""
 
 
 class Models:
@@ -49,19 +50,12 @@ class Models:
         """
         if not store.there(tag):
             with self._one:
-                self._bring(tag)
-        return store.path(tag)
-
-    def _bring(self, tag: str) -> None:
-        at, failed = self._failed.get(tag, (0.0, None))
-        if failed is not None and self._clock() - at < MEMORY:
-            raise failed.with_traceback(None)
+                if not store.there(tag) and not self._copied(tag) and self.archive is not None:
+                    self._ask(self.archive, tag)
         try:
-            if not self._copied(tag):
-                self._pulled(tag)
-        except HoldfastError as error:
-            self._failed[tag] = self._clock(), error
-            raise
+            return store.path(tag)
+        except ModelNotFound as error:
+            raise ModelNotFound(f"{error}{self._beside()}") from None
 
     def _copied(self, tag: str) -> bool:
         """Whether it came out of the directory."""
@@ -82,24 +76,27 @@ class Models:
             store.put(staging / "model", tag)
         return True
 
-    def _pulled(self, tag: str) -> None:
+    def _ask(self, url: str, tag: str) -> None:
+        """Pull it, unless that failed a moment ago."""
+        for about in (tag, _ALL):
+            at, failed = self._failed.get(about, (0.0, None))
+            if failed is not None and self._clock() - at < MEMORY:
+                raise failed.with_traceback(None)
         try:
-            store.path(tag)  # another process may have brought it; or it is told what the store holds
-            return
-        except ModelNotFound as error:
-            missing = str(error)
-        if self.directory is not None:
-            missing += f"; {self.directory} (HOLDFAST_MODELS) has it neither"
-        if self.archive is None:
-            raise ModelNotFound(missing)
+            self._pull(url, tag)
+        except HoldfastError as error:
+            self._failed[_ALL if isinstance(error, Away) else tag] = self._clock(), error
+            raise
+
+    def _pull(self, url: str, tag: str) -> None:
         try:
-            archive.pull(self.archive, tag, content=self._content(tag))
-        except NotArchived:
-            raise ModelNotFound(
-                f"{missing}; nor has {redacted(self.archive)}: `holdfast models push {tag}` where it is, and it is "
-                "found"
-            ) from None
+            archive.pull(url, tag, content=self._content(tag))
+        except NotArchived as error:
+            raise ModelNotFound(f"{error}; it is not in the store {store.home()} here{self._beside()}") from None
         except Away:
             raise
         except ArchiveError as error:
             raise ArtefactError(str(error)) from None
+
+    def _beside(self) -> str:
+        return "" if self.directory is None else f"; nor is it in {self.directory} (HOLDFAST_MODELS)"

@@ -87,7 +87,7 @@ def test_one_that_is_nowhere_is_told_with_every_place_and_asked_for_again_after_
     (tmp_path / "models").mkdir()
     with another_store(tmp_path / "fresh"):
         models = Models(tmp_path / "models", str(url), lambda _: "", lambda: time[0])
-        with pytest.raises(ModelNotFound, match=f"no model {tag} in the store .*HOLDFAST_MODELS.*{url}.*models push"):
+        with pytest.raises(ModelNotFound, match=f"{url} holds no model {tag}.*models push.*store.*HOLDFAST_MODELS"):
             models.path(tag)
     push(str(url), tag)
     with another_store(tmp_path / "fresh"):
@@ -99,8 +99,19 @@ def test_one_that_is_nowhere_is_told_with_every_place_and_asked_for_again_after_
 
 
 def test_an_archive_out_of_reach_is_no_missing_model(boosted: Model, tmp_path: Path) -> None:
-    with another_store(tmp_path / "fresh"), pytest.raises(Away, match="no directory"):
-        Models(None, str(tmp_path / "not mounted"), lambda _: "").path(boosted.manifest.tag)
+    tag, share, time = boosted.manifest.tag, tmp_path / "share", [0.0]
+    with another_store(tmp_path / "fresh"):
+        models = Models(carried(boosted, tmp_path), str(share), lambda _: "", lambda: time[0])
+        other = f"{boosted.manifest.name}:20200101-00000000"
+        with pytest.raises(Away, match="no directory"):
+            models.path(other)
+        share.mkdir()
+        with pytest.raises(Away):  # for a while it is not asked, whatever for
+            models.path(f"{other}1")
+        assert models.path(tag) == store.path(tag)  # what needs no archive is there
+        time[0] = MEMORY
+        with pytest.raises(ModelNotFound):
+            models.path(other)
 
 
 def test_an_archive_that_was_changed_is_refused_as_such(boosted: Model, tmp_path: Path) -> None:
