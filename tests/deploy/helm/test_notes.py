@@ -95,5 +95,8 @@ def test_a_canary_is_told_with_what_becomes_of_it() -> None:
         "canary.promote=true",
     ):
         assert words in told
+    unwatched = "The canary's answers are recorded and not watched"
+    assert unwatched in told
+    assert unwatched not in _told("gateway", {"stores": {"archive": {"url": "s3://models/shop"}}})
     assert "judges it" not in _told("gateway", {"canary": {"judge": {"enabled": False}}})
     assert "canary" not in _told("production")
