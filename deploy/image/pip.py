@@ -64,7 +64,8 @@ def _local(values: dict[str, str]) -> list[Path]:
         for word in values.get(option, "").split():
             parts = urlsplit(word)
             if parts.scheme in ("", "file"):
-                found.add(Path(url2pathname(parts.path)))
+                path = Path(url2pathname(parts.path))
+                found.add(path if option == "find-links" else path.parent)  # an index links to files beside it
     return sorted(path for path in found if path.is_dir())
 
 
