@@ -87,7 +87,7 @@ monitor.enabled is false, but jobs.retrain.whenAsked is true: nobody would ask; 
 {{- if not (or .to .secret) }}
 jobs.score.to and jobs.score.secret are empty, but jobs.score.enabled is true: say which table of a PostgreSQL the scores go to, or which directory below /archive
 {{- end -}}
-{{- if and (hasPrefix "/" .to) (not $.Values.stores.archive.claim) }}
+{{- if and (hasPrefix "/" (.to | default "")) (not $.Values.stores.archive.claim) }}
 jobs.score.to is {{ .to }}, but stores.archive.claim is empty: that directory would go with the pod; name the PersistentVolumeClaim that is mounted there, or a table of a PostgreSQL
 {{- end -}}
 {{- with include "holdfast.missing" (dict "root" $ "stores" (list "events")) }}

@@ -22,7 +22,7 @@ jobsImage.tag and jobsImage.digest are empty: give one of them for {{ .repositor
 {{- end -}}
 
 {{- define "holdfast.check.online" -}}
-{{- $onRead := eq (toString .Values.settings.online_read) "on-read" -}}
+{{- $onRead := eq (toString (.Values.settings | default dict).online_read) "on-read" -}}
 {{- if and .Values.events (not $onRead) (not (include "holdfast.given" .Values.stores.online)) -}}
 stores.online is empty, but events is true: each pod would look for rows in a file of its own, which nothing fills; name Redis or PostgreSQL, or set events to false if {{ .Values.usecase }} has attributes only
 {{- else if and .Values.events $onRead (not (include "holdfast.given" .Values.stores.events)) -}}
@@ -46,7 +46,7 @@ canary.model.digest is empty, but canary.model.tag is {{ .Values.canary.model.ta
 
 {{- define "holdfast.check.claim" -}}
 {{- with .Values.stores.archive -}}
-{{- if and (hasPrefix "file:" .url) (not .claim) -}}
+{{- if and (hasPrefix "file:" (.url | default "")) (not .claim) -}}
 stores.archive.claim is empty, but stores.archive.url is {{ .url }}: a directory of the pod itself would be empty and go with it; name a PersistentVolumeClaim, or an object store
 {{- end -}}
 {{- end -}}
@@ -130,7 +130,7 @@ gateway.grpcHostnames and gateway.hostnames both have {{ . }}: of two kinds of r
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
 {{- $there := list -}}
 {{- range $store, $at := .Values.stores -}}
-{{- if and (include "holdfast.given" $at) (not (hasPrefix "file:" $at.url)) -}}{{- $there = append $there $store -}}{{- end -}}
+{{- if and (include "holdfast.given" $at) (not (hasPrefix "file:" ($at.url | default ""))) -}}{{- $there = append $there $store -}}{{- end -}}
 {{- end -}}
 {{- with $there -}}
 networkPolicy.egress is empty, but stores.{{ join ", stores." . }} {{ len . | eq 1 | ternary "is" "are" }} somewhere: nothing could connect there; name what may be reached, or set networkPolicy.enabled to false

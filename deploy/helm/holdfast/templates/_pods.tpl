@@ -44,7 +44,7 @@ HOLDFAST_{{ upper $store }}_URL: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := dict "user" (include "holdfast.fullname" .) | merge (deepCopy .Values.settings) }}
+{{- range $name, $value := dict "user" (include "holdfast.fullname" .) | merge (deepCopy (.Values.settings | default dict)) }}
 {{- if not (kindIs "invalid" $value) }}
 HOLDFAST_{{ upper $name }}: {{ include "holdfast.text" $value | quote }}
 {{- end }}
@@ -66,7 +66,7 @@ HOLDFAST_{{ upper $name }}: {{ include "holdfast.text" $value | quote }}
       "jobs" (list "archive" "events" "monitor" "online" "predictions" "registry")
       "data" (list "events" "monitor" "online" "predictions" "registry") -}}
 {{- $wanted := get $stores .role -}}
-{{- if and (eq .role "serving") (eq (toString $values.settings.online_read) "on-read") -}}
+{{- if and (eq .role "serving") (eq (toString ($values.settings | default dict).online_read) "on-read") -}}
 {{- $wanted = append $wanted "events" -}}
 {{- end -}}
 {{- $found := list -}}

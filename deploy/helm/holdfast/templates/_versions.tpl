@@ -31,7 +31,7 @@ runs the canary's image and model.
 {{- $names := list -}}
 {{- range $canary.extraEnv -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range $values.serving.extraEnv -}}{{- if not (has .name $names) -}}{{- $env = append $env . -}}{{- end -}}{{- end -}}
-{{- $env = concat $env $canary.extraEnv -}}
+{{- $env = concat $env ($canary.extraEnv | default list) -}}
 {{- else -}}
 {{- $env = $values.serving.extraEnv -}}
 {{- end -}}
