@@ -95,13 +95,11 @@ def _images(image: str, jobs: str | None, model: str | None) -> tuple[tuple[Imag
     """Both images, and what is to be known of them."""
     serving = Image.parse(image)
     beside = serving.jobs() if jobs is None else Image.parse(jobs)
-    serving, said = looked_at(serving, model)
-    notes = [said]
+    notes = [looked_at(serving, model)]
     if beside is None:
         notes.append("no --jobs-image: jobs keep the one of other values, which has to be of the same code")
     else:
-        beside, said = looked_at(beside, model)
-        notes.append(said)
+        notes.append(looked_at(beside, model))
     notes += [
         f"{one} has no digest: whoever gives that tag away again changes what a rollback brings"
         for one in (serving, beside)

@@ -6,14 +6,14 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from settings import HoldfastError
 
 ENGINES: Final = ("podman", "docker")
 MODEL: Final = "holdfast.model"
-"""How the name of the label ends that says which model an image carries."""
+"""The label that says which model an image carries; `make image` sets it."""
 SERVING, JOBS = "-serving", "-jobs"
 _NAMED = re.compile(
     r"(?P<repository>(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
@@ -69,8 +69,8 @@ class Image:
         return Image(f"{start}{JOBS}", self.tag) if found and not end and self.tag else None
 
 
-def looked_at(image: Image, model: str | None) -> tuple[Image, str]:
-    """The image with its digest, if an engine here knows that, and what was found, in words.
+def looked_at(image: Image, model: str | None) -> str:
+    """What an engine here knows of an image, in words; not its digest, for the one that a registry gives is another.
 
     Args:
         model: the tag that it has to carry; None: any, as it gets one from elsewhere.
@@ -80,17 +80,11 @@ def looked_at(image: Image, model: str | None) -> tuple[Image, str]:
     """
     known = next((found for name in ENGINES if (found := _inspect(name, str(image))) is not None), None)
     if known is None:
-        return image, f"{image} is not on this machine: which model it carries was not looked at"
-    labels = (known.get("Config") or {}).get("Labels") or known.get("Labels") or {}
-    carried = next((value for name, value in labels.items() if name.endswith(MODEL)), None)
+        return f"{image} is not on this machine: which model it carries was not looked at"
+    carried = ((known.get("Config") or {}).get("Labels") or {}).get(MODEL)
     if model is not None and carried is not None and carried != model:
         raise ImageError(f"{image} carries {carried}, not {model}: build it with the model that is meant")
-    digests = [
-        one.rpartition("@")[2] for one in known.get("RepoDigests") or () if one.startswith(f"{image.repository}@")
-    ]
-    if not image.digest and len(set(digests)) == 1:
-        image = replace(image, digest=digests[0])
-    return image, f"{image} {f'carries {carried}' if carried else 'does not say which model it carries'}"
+    return f"{image} {f'carries {carried}' if carried else 'does not say which model it carries'}"
 
 
 def _inspect(engine: str, image: str) -> dict[str, Any] | None:
