@@ -54,7 +54,9 @@ def configured() -> dict[str, str]:
         section, _, option = name.rpartition(".")
         if section in found:
             found[section][option] = str(ast.literal_eval(value))
-    return {option: value for section in _SECTIONS for option, value in found[section].items()}
+    values = {option: value for section in _SECTIONS for option, value in found[section].items()}
+    values.pop("config-file", None)  # it says where the others are
+    return values
 
 
 def _local(values: dict[str, str]) -> list[Path]:
