@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.helm.values import keys
 from tests.deploy.helm.chart import CHART, SHAPES, Object, lint, render, text
 from tests.deploy.helm.kubernetes import VERSIONS, hooks, named, pods, problems
 
@@ -147,3 +148,27 @@ def test_every_job_ends(shape: str) -> None:
             assert {"successfulJobsHistoryLimit", "failedJobsHistoryLimit", "startingDeadlineSeconds"} <= set(
                 each["spec"]
             )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_null_is_as_if_it_were_not_given(shape: str) -> None:
+    """It is how one takes a value back that another file gave; templates must not stumble over what is not there."""
+    given: Any = yaml.safe_load((CHART / "ci" / f"{shape}-values.yaml").read_text())
+    over: dict[str, Any] = {}
+    for key in keys():
+        *above, last = key.path.split(".")
+        if key.default in ("", [], {}) and not _has(given, key.path):
+            into = over
+            for part in above:
+                into = into.setdefault(part, {})
+            into[last] = None
+    assert over
+    assert render(shape, over) == render(shape)
+
+
+def _has(given: Any, path: str) -> bool:
+    for part in path.split("."):
+        if not isinstance(given, dict) or part not in given:
+            return False
+        given = given[part]
+    return True

@@ -152,5 +152,5 @@ networkPolicy.clients is empty, so that only pods of this namespace may ask, but
 
 {{/* Whether a store is somewhere; empty if not. */}}
 {{- define "holdfast.given" -}}
-{{- if or .secret (not (has .url (list "" "none:"))) -}}yes{{- end -}}
+{{- if or .secret (not (has (.url | default "") (list "" "none:"))) -}}yes{{- end -}}
 {{- end -}}

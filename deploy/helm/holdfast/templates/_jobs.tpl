@@ -41,9 +41,9 @@ volumes:
 {{/* Which nodes take jobs and the monitor. */}}
 {{- define "holdfast.nodes" -}}
 nodeSelector:
-  {{- toYaml .Values.jobs.nodeSelector | nindent 2 }}
+  {{- toYaml (.Values.jobs.nodeSelector | default dict) | nindent 2 }}
 tolerations:
-  {{- toYaml .Values.jobs.tolerations | nindent 2 }}
+  {{- toYaml (.Values.jobs.tolerations | default list) | nindent 2 }}
 {{- end -}}
 
 {{/* What a CronJob says of when and how often; takes the schedule. */}}
@@ -88,7 +88,7 @@ app.kubernetes.io/component: job
 
 {{/* Whether commands can run at all; empty if not. */}}
 {{- define "holdfast.jobs" -}}
-{{- .Values.jobsImage.repository -}}
+{{- with .Values.jobsImage.repository }}{{ . }}{{ end -}}
 {{- end -}}
 
 {{/*
