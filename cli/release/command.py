@@ -80,6 +80,8 @@ def release(
             f"the code here computes features {features.fingerprint[:16]}, not those of {tag}: the images have to be "
             "of the code that it was trained with"
         )
+    if canary and from_archive:
+        notes.append("the stable version has to come from the archive too: both have one `model.source`")
     kept = list[chart.Kept]()
     if made.events and not canary:
         kept, missing = _kept(workspace, made, previous or [])
