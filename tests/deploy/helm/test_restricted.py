@@ -35,7 +35,7 @@ def test_a_cluster_may_choose_the_user() -> None:
     """OpenShift gives each namespace its users; a pod that names one is refused there."""
     chosen = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
     for pod in pods(render("production", chosen)):
-        assert set(pod.spec["securityContext"]) == {"runAsNonRoot", "seccompProfile"}, named(pod.owner)
+        assert not set(chosen["podSecurityContext"]) & set(pod.spec["securityContext"]), named(pod.owner)
         assert not violations(pod)
 
 
