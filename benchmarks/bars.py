@@ -89,8 +89,19 @@ def rollback() -> tuple[str, bool]:
     """Rolled back by one command, and looked at."""
     found = figures("wayback")
     meant = found["first"] == found["champion"] == found["served"]
-    told = f"{found['seconds']:.1f} s; {found['numbers']:,} numbers, {found['differing_bits']} differ"
-    return told, meant and found["seconds"] < 5 and not found["differing_bits"]
+    told = f"{found['cpu_seconds']:.1f} s of CPU, {found['seconds']:.1f} s; {found['numbers']:,} numbers"
+    return f"{told}, {found['differing_bits']} differ", (
+        meant and found["cpu_seconds"] < 5 and not found["differing_bits"]
+    )
+
+
+def rollout() -> tuple[str, bool]:
+    """Upgrade, way back, drain, kill and scaling down under load: what clients see of them."""
+    changes = figures("rollout")["changes"]
+    failed = {one["change"]: sum(one["failed"].values()) for one in changes}
+    own = failed.pop("worker killed")  # what it was at
+    told = f"{sum(one['answered'] for one in changes):,} answered, {sum(failed.values())} failed"
+    return f"{told}, {own} of a killed worker's own", not any(failed.values()) and own <= 16
 
 
 def wide() -> tuple[str, bool]:
