@@ -43,7 +43,7 @@ def run(workspace: Workspace, out: Out, port: int, *, stay: bool = True) -> dict
         seconds[what] = round(time.monotonic() - started, 2)
         out.proved(what, f"{line} ({seconds[what]:.1f} s)")
 
-    timed("data", lambda: "; ".join(line for _, line in workspace.prepare()))
+    timed("data", lambda: "; ".join(line for _, line in workspace.prepare(sample=True)))
     if not len(workspace.events.keys(workspace.as_of)):
         raise StoreError(f"{name} has no customer that is known at {clock.rfc3339(workspace.as_of)}: nothing to serve")
     timed("model", lambda: _model(workspace, out))

@@ -132,8 +132,12 @@ class Workspace:
             pool=self.settings.online_pool,
         )
 
-    def prepare(self) -> list[tuple[str, str]]:
+    def prepare(self, *, sample: bool = False) -> list[tuple[str, str]]:
         """Fetch and ingest the sample data where there are no events yet; what was done, step and proof.
+
+        Args:
+            sample: also into a store that is not the laptop's own files. What runs on a schedule never asks for that:
+                a team's empty database is filled by nobody but the team.
 
         Raises:
             StoreError: if there are none, and no sample either. FetchError: if the sample cannot be had.
@@ -144,14 +148,15 @@ class Workspace:
             if not rows:
                 raise StoreError(f"{self.usecase.name} has no accepted row yet: `holdfast quarantine list` shows why")
             return [("ingest", f"{rows:,} rows, already there")]
-        sample = self.usecase.sample
-        if sample is None:
-            raise StoreError(f"{self.usecase.name} has no events and no sample: run `holdfast ingest FILE --backfill`")
-        path = fetch(sample, self.settings.home / "data")
+        found, url = self.usecase.sample, self.settings.events_url
+        if found is None or not (sample or url is None or url.startswith("file:")):
+            what = "no sample" if found is None else f"{redacted(url or '')} is not filled with the sample by itself"
+            raise StoreError(f"{self.usecase.name} has no events, and {what}: run `holdfast ingest FILE --backfill`")
+        path = fetch(found, self.settings.home / "data")
         table = next(iter(self.usecase.sources))
         outcome = ingest(self.events, table, path, now=self.now, backfill=True)
         self.load_online()
-        return [("data", f"{sample.title}; {path} has the pinned sha256"), ("ingest", summary(path.name, outcome))]
+        return [("data", f"{found.title}; {path} has the pinned sha256"), ("ingest", summary(path.name, outcome))]
 
     def load_online(self, *, patience: float = 0.0) -> int:
         """Let the online store take over batches it has not seen, once nobody else writes, for which it waits

@@ -128,3 +128,12 @@ def test_a_request_for_a_new_model_is_answered_in_another_pod(cluster: Cluster, 
     assert cluster.run("retrain", "salon", "--when-asked", "--push", NOW=LATER)["outcome"] == "quiet"
     live = cluster.run("models", "promote", "salon@candidate", NOW=LATER)  # as a person does, on a third machine
     assert (live["outcome"], live["model"], live["champion"]) == ("promoted", found["model"], champion["model"])
+
+
+def test_a_team_s_empty_database_is_not_filled_with_the_sample(cluster: Cluster) -> None:
+    cluster.run("migrate", "--usecase", "telco")
+    for _ in range(2):  # the first one left nothing there
+        told = holdfast("retrain", "telco", environ=cluster.pod(USECASE="telco"), code=1).stderr
+        assert "is not filled with the sample by itself: run `holdfast ingest FILE --backfill`" in " ".join(
+            told.split()
+        )
