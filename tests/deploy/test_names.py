@@ -13,7 +13,7 @@ from cli.workspace import ROOT
 from tests.deploy.files import ALERTS, RECORDED, panels, queries_of_the_runbook, rules, substituted, variables
 from tests.deploy.queries import read
 
-TARGET = {"namespace", "pod", "job", "instance"}
+TARGET = {"namespace", "pod", "job", "instance", "holdfast_track"}
 """Labels that Prometheus gives to all that it scrapes."""
 POD = TARGET | {"container"}
 OTHERS: dict[str, set[str]] = {
