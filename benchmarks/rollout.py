@@ -133,7 +133,7 @@ async def measured(home: Path, first: str, second: str, broken: Path, out: Out) 
             await change("broken model", _refused(cluster, broken))
             await change("worker killed", _killed(cluster.pods[0]))
             await change("one drained", _drained(cluster, first))
-            await change("scaled down", cluster.remove(cluster.pods[-1]), cluster.remove(cluster.pods[-1]))
+            await change("scaled down", asyncio.gather(*map(cluster.remove, cluster.pods[1:])))
     return found
 
 
