@@ -30,7 +30,7 @@ _WORKER = """
 import os, signal, sys
 for pid in filter(str.isdigit, os.listdir("/proc")):
     words = open(f"/proc/{pid}/cmdline", "rb").read()
-    if b"_bentoml_impl.worker" in words:
+    if b"_bentoml_impl.worker" in words and int(pid) != os.getpid():
         print(pid)
         if sys.argv[1:]:
             os.kill(int(pid), signal.SIGKILL)

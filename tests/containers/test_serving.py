@@ -25,7 +25,7 @@ from tests.serving.test_endings import kept, loaded, recorded
 def test_http_and_grpc_answer_from_outside_with_the_same_bits(served: Serving, cdnow: Workspace) -> None:
     told(f"serving: ready after {served.seconds:.1f} s on 1 CPU (bar: 10 s)")
     protocol = Protocol(cdnow.usecase)
-    asked, answered = protocol.message("PredictRequest"), protocol.message("PredictResponse")
+    asked, answered = protocol.message("PredictRequest"), protocol.message("Prediction")
     with grpc.insecure_channel(served.grpc) as channel:
         call = channel.unary_unary(
             f"/{protocol.service}/Predict",
