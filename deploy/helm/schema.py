@@ -166,6 +166,7 @@ RULES: dict[str, Schema] = {
     "serving.preStopSeconds": whole(0, 600),
     "serving.drainSeconds": {"type": "number", "minimum": 0, "maximum": 600},
     "serving.autoscaling.scaleDownSeconds": whole(0, 3_600),
+    "serving.nodeLossSeconds": whole(0, 3_600),
     "*.prometheus": forms.WEB,
     "*esources": forms.record({"requests": forms.RESOURCES, "limits": forms.RESOURCES}, "requests", "limits"),
     "serving.service.type": choice("ClusterIP", "NodePort", "LoadBalancer"),

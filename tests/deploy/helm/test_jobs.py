@@ -136,10 +136,9 @@ def test_jobs_and_the_monitor_run_where_they_may() -> None:
     tolerations = [{"key": "jobs", "operator": "Exists", "effect": "NoSchedule"}]
     objects = render("production", {"jobs": {"nodeSelector": {"pool": "jobs"}, "tolerations": tolerations}})
     for pod in pods(objects):
-        elsewhere = pod.labels["app.kubernetes.io/component"] == "serving"
-        assert (pod.spec.get("nodeSelector"), pod.spec.get("tolerations")) == (
-            (None, None) if elsewhere else ({"pool": "jobs"}, tolerations)
-        ), named(pod.owner)
+        here = pod.labels["app.kubernetes.io/component"] != "serving"
+        assert (pod.spec.get("nodeSelector") == {"pool": "jobs"}) == here, named(pod.owner)
+        assert (pod.spec.get("tolerations") == tolerations) == here, named(pod.owner)
 
 
 def kept_up(objects: list[Object]) -> dict[str, str]:

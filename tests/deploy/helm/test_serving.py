@@ -207,6 +207,18 @@ def test_probes_speak_what_the_server_speaks() -> None:
         }
 
 
+def test_servers_of_a_lost_node_start_elsewhere_soon() -> None:
+    own = {"key": "pool", "operator": "Equal", "value": "models", "effect": "NoSchedule"}
+    serving = {"nodeLossSeconds": 20, "tolerations": [own]}
+    tolerations = one(render("minimal", {"serving": serving}), "Deployment", "holdfast")["spec"]["template"]["spec"][
+        "tolerations"
+    ]
+    lost = {each["key"]: each for each in tolerations if each.get("tolerationSeconds") == 20}
+    assert set(lost) == {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+    assert {each["effect"] for each in lost.values()} == {"NoExecute"}
+    assert own in tolerations
+
+
 def test_an_upgrade_takes_no_pod_away_before_another_is_there() -> None:
     for name in ("holdfast", "holdfast-canary"):
         spec = one(render("canary"), "Deployment", name)["spec"]
