@@ -31,7 +31,7 @@ demo-drift: env ## the story with numbers: other customers, then other outcomes,
 	@$(BIN)/holdfast demo-drift
 
 test: env ## everything quick enough for every change
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations 15
 
 image: env ## images of serving and jobs, with the champion of HOLDFAST_USECASE in them (REPOSITORY, TAG, BASE)
 	@$(BIN)/python -m deploy.image $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE))
