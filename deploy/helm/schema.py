@@ -203,6 +203,10 @@ RULES: dict[str, Schema] = {
     "jobs.score.to": forms.url(
         f"{_POSTGRESQL}/TABLE, or /archive/DIRECTORY with stores.archive.claim", POSTGRESQL, "/archive/[^ ]+"
     ),
+    "monitor.enabled": {
+        "type": ["boolean", "string"],
+        **forms.told("auto, true or false", unless={"enum": ["auto", True, False]}),
+    },
     "monitor.every": whole(1),
     "monitor.skewShare": {"type": "number", "minimum": 0, "maximum": 1},
     "metrics.*.labels": forms.labels(*OWN_LABELS),

@@ -36,7 +36,12 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         {"canary": {"enabled": True, "model": {"tag": "cdnow:20261115-9c8d7e6f"}}},
         ("canary.model.digest is empty",),
     ),
-    ("canary", {"stores": {"predictions": NOWHERE}}, ("stores.predictions is empty", "monitor.enabled")),
+    (
+        "canary",
+        {"stores": {"predictions": NOWHERE}, "monitor": {"enabled": True}},
+        ("stores.predictions is empty", "monitor.enabled"),
+    ),
+    ("minimal", {"monitor": {"enabled": True}}, ("jobsImage.repository is empty", "monitor.enabled is true")),
     ("canary", {"canary": CANARY}, ("canary.enabled is true", "set canary.image")),
     (
         "canary",

@@ -22,12 +22,16 @@ ALSO = {"image": f"registry.example.com/shop/holdfast-jobs@sha256:{'b' * 64}", "
         ("production", {"stores": {"events": NONE}}, "stores.events is empty, but jobs.ingest.enabled is true"),
         ("production", {"stores": {"registry": NONE}}, "stores.registry is empty, but jobs.retrain.enabled is true"),
         ("production", {"stores": {"archive": NONE}}, "stores.archive is empty, but jobs.retrain.enabled is true"),
-        ("production", {"monitor": {"enabled": False}, "stores": {"monitor": NONE}}, "jobs.retrain.whenAsked is true"),
+        ("production", {"stores": {"monitor": NONE}}, "stores.monitor is empty, and so there is no monitor, but jobs."),
         ("production", {"monitor": {"enabled": False}}, "monitor.enabled is false, but jobs.retrain.whenAsked"),
         ("production", {"jobs": {"score": {"secret": None}}}, "jobs.score.to and jobs.score.secret are empty"),
         ("production", {"jobs": {"score": {"secret": None, "to": "/archive/x"}}}, "stores.archive.claim is empty"),
         ("production", {"stores": {"events": NONE}}, "stores.events is empty, but jobs.score.enabled is true"),
-        ("canary", {"stores": {"monitor": NONE}}, "stores.monitor is empty, but monitor.enabled is true"),
+        (
+            "canary",
+            {"stores": {"monitor": NONE}, "monitor": {"enabled": True}},
+            "stores.monitor is empty, but monitor.enabled is true",
+        ),
         ("archive", {"stores": {"archive": {"url": "s3://models/shop"}}}, "the claim is mounted at /archive"),
         ("archive", {"stores": {"archive": {"url": ""}}}, "set it to file:///archive"),
         ("canary", {"canary": {"jobsImage": {"digest": ""}}}, "nothing would compute the canary's online rows"),
@@ -48,7 +52,7 @@ def test_a_score_needs_to_know_its_model() -> None:
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
-    said = refused("production", {"stores": {"events": NONE, "monitor": NONE}})
+    said = refused("production", {"stores": {"events": NONE, "monitor": NONE}, "monitor": {"enabled": True}})
     for job in ("materialize", "ingest", "retrain", "score"):
         assert f"jobs.{job}.enabled is true" in said
     assert "monitor.enabled is true" in said

@@ -76,7 +76,22 @@ def test_another_scale_of_the_servers_leaves_it_alone() -> None:
     assert _template(render("canary")) == _template(render("canary", {"serving": {"replicas": 9}}))
 
 
-@pytest.mark.parametrize("shape", ["minimal", "monitoring-off"])
+NOWHERE: dict[str, Any] = {"url": "", "secret": None}
+
+
+@pytest.mark.parametrize("lacking", [{"stores": {store: NOWHERE}} for store in ("predictions", "monitor")])
+def test_by_itself_it_is_there_where_all_that_it_needs_is(lacking: dict[str, Any]) -> None:
+    of_it = {("Deployment", "holdfast-monitor"), ("Service", "holdfast-monitor"), ("NetworkPolicy", "holdfast-monitor")}
+
+    def there(over: dict[str, Any]) -> set[tuple[str, str]]:
+        every = {(each["kind"], each["metadata"]["name"]) for each in render("canary", over)}
+        return {each for each in every if "monitor" in each[1]}
+
+    assert there({}) == there({"monitor": {"enabled": True}}) == of_it
+    assert there(lacking) == there({"monitor": {"enabled": False}}) == set()
+
+
+@pytest.mark.parametrize("shape", ["minimal", "attributes", "monitoring-off"])
 def test_it_is_left_out_with_all_that_belongs_to_it(shape: str) -> None:
     objects = render(shape, {"metrics": {"serviceMonitor": {"enabled": True}}})
     assert not [each for each in objects if "monitor" in each["metadata"]["name"]]

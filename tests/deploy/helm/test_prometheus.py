@@ -31,8 +31,17 @@ def _scraped(objects: list[Object], monitor: Object) -> list[Object]:
 
 
 def test_rules_are_all_those_of_deploy_prometheus() -> None:
-    (rule,) = (each for each in render("minimal", ON) if each["kind"] == "PrometheusRule")
+    (rule,) = (each for each in render("canary", ON) if each["kind"] == "PrometheusRule")
     assert rule["spec"]["groups"] == _groups("recording", "alerts")
+
+
+def test_where_nothing_watches_the_alert_about_that_is_left_out() -> None:
+    def alerts(shape: str) -> set[str]:
+        (rule,) = (each for each in render(shape, ON) if each["kind"] == "PrometheusRule")
+        return {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+
+    assert alerts("canary") - alerts("attributes") == {"HoldfastUnwatched"}
+    assert alerts("attributes") == alerts("monitoring-off") > {"HoldfastMonitorSilent"}
 
 
 def test_alerts_say_where_the_runbook_is() -> None:

@@ -17,7 +17,17 @@ from tests.deploy.helm.kubernetes import VERSIONS, hooks, named, pods, problems
 LONGEST = "a" * 53
 """helm takes no longer name of a release."""
 
-WANTED = {"minimal", "production", "archive", "canary", "keda", "gateway", "postgresql-redis", "monitoring-off"}
+WANTED = {
+    "minimal",
+    "attributes",
+    "production",
+    "archive",
+    "canary",
+    "keda",
+    "gateway",
+    "postgresql-redis",
+    "monitoring-off",
+}
 
 
 def test_every_shape_is_there() -> None:

@@ -17,6 +17,7 @@
 {{- range list "ingest" "retrain" "score" -}}
 {{- if (get $.Values.jobs .).enabled -}}{{- $asked = append $asked (printf "jobs.%s.enabled" .) -}}{{- end -}}
 {{- end -}}
+{{- if eq (toString .Values.monitor.enabled) "true" -}}{{- $asked = append $asked "monitor.enabled" -}}{{- end -}}
 {{- if and .Values.canary.enabled .Values.canary.judge.enabled (not .Values.canary.promote) -}}{{- $asked = append $asked "canary.judge.enabled" -}}{{- end -}}
 {{- with $asked -}}
 jobsImage.repository is empty, but {{ join " and " . }} {{ len . | eq 1 | ternary "is" "are" }} true: only that image has the `holdfast` command; name the one that `make image` built, or set what is asked for to false
@@ -71,11 +72,8 @@ canary.model.fingerprint is not model.fingerprint, but canary.jobsImage is the s
 {{- with include "holdfast.missing" (dict "root" $ "stores" (list "events" "registry" "archive")) }}
 {{ . }}, but jobs.retrain.enabled is true: it learns from the events, and what it makes would be gone with its pod; name PostgreSQL for events and registry, and an object store or a volume for the archive
 {{- end -}}
-{{- if and .whenAsked (include "holdfast.missing" (dict "root" $ "stores" (list "monitor"))) }}
-stores.monitor is empty, but jobs.retrain.whenAsked is true: that is where monitoring asks for a model; name its PostgreSQL, or set whenAsked to false
-{{- end -}}
-{{- if and .whenAsked (not $.Values.monitor.enabled) }}
-monitor.enabled is false, but jobs.retrain.whenAsked is true: nobody would ask; set monitor.enabled to true, or whenAsked to false
+{{- if and .whenAsked (include "holdfast.jobs" $) (not (include "holdfast.monitor" $)) }}
+{{ with include "holdfast.missing" (dict "root" $ "stores" (list "predictions" "monitor")) }}{{ . }}, and so there is no monitor{{ else }}monitor.enabled is false{{ end }}, but jobs.retrain.whenAsked is true: nobody would ask for a model; have a monitor, or set whenAsked to false
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -53,7 +53,7 @@ stores.archive.claim is empty, but stores.archive.url is {{ .url }}: a directory
 {{- end -}}
 
 {{- define "holdfast.check.predictions" -}}
-{{- if and .Values.monitor.enabled .Values.jobsImage.repository (not (include "holdfast.given" .Values.stores.predictions)) -}}
+{{- if and (include "holdfast.monitor" .) (not (include "holdfast.given" .Values.stores.predictions)) -}}
 stores.predictions is empty, but monitor.enabled is true: there would be no answers to watch, as a pod's own disk goes with it; name their PostgreSQL, or set monitor.enabled to false
 {{- end -}}
 {{- end -}}

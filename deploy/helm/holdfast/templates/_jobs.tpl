@@ -127,9 +127,15 @@ servers with these features start with this release. Two with the same fingerpri
 {{- toJson $found -}}
 {{- end -}}
 
-{{/* Whether there is a monitor; empty if not. */}}
+{{/* Whether there is a monitor, which only this decides; empty if not. */}}
 {{- define "holdfast.monitor" -}}
-{{- if and (include "holdfast.jobs" .) .Values.monitor.enabled }}yes{{ end -}}
+{{- if include "holdfast.jobs" . -}}
+{{- if ne (toString .Values.monitor.enabled) "auto" -}}
+{{- if .Values.monitor.enabled }}yes{{ end -}}
+{{- else if not (include "holdfast.missing" (dict "root" . "stores" (list "predictions" "monitor"))) -}}
+yes
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The name of a CronJob whose own part is `name`: Kubernetes takes 52 characters. Takes root and name. */}}
