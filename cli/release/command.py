@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,7 +47,7 @@ def release(
     force: Annotated[bool, typer.Option("--force", help="Also a model that is not the champion.")] = False,
     output: Annotated[Literal["values", "command"], typer.Option(help="A values file, or helm's command.")] = "values",
     name: Annotated[str, typer.Option("--release", help="Name of the release.")] = "holdfast",
-    namespace: Annotated[str, typer.Option(help="Its namespace.")] = "default",
+    namespace: Annotated[str | None, typer.Option(help="Its namespace; default: the one that helm takes.")] = None,
     chart_path: Annotated[str, typer.Option("--chart", help="Where the chart is.")] = str(CHART),
     values: Annotated[
         list[str] | None,
@@ -60,7 +60,8 @@ def release(
     What the journal says is still served, or would be gone back to, has rows of its own in the online store where its
     features differ; the jobs image that keeps them up is found in the values of earlier releases.
     """
-    workspace = Workspace.open(usecase)
+    workspace, known = Workspace.open(usecase), _known(previous or [])
+    _are_there(values or [])
     own = workspace.usecase
     tag = workspace.registry.resolve(model or f"{own.name}@{CANDIDATE if canary else CHAMPION}")
     decided = workspace.registry.decided(own.name)
@@ -84,7 +85,7 @@ def release(
         notes.append("the stable version has to come from the archive too: both have one `model.source`")
     kept = list[chart.Kept]()
     if made.events and not canary:
-        kept, missing = _kept(workspace, made, previous or [])
+        kept, missing = _kept(workspace, made, known)
         notes += missing
     for note in notes:
         sys.stderr.write(f"holdfast: {note}\n")
@@ -97,11 +98,11 @@ def _images(image: str, jobs: str | None, model: str | None) -> tuple[tuple[Imag
     """Both images, and what is to be known of them."""
     serving = Image.parse(image)
     beside = serving.jobs() if jobs is None else Image.parse(jobs)
-    notes = [looked_at(serving, model)]
+    notes = [looked_at(serving, "--image", model)]
     if beside is None:
         notes.append("no --jobs-image: jobs keep the one of other values, which has to be of the same code")
     else:
-        notes.append(looked_at(beside, model))
+        notes.append(looked_at(beside, "--jobs-image", model))
     notes += [
         f"{one} has no digest: whoever gives that tag away again changes what a rollback brings"
         for one in (serving, beside)
@@ -118,14 +119,26 @@ def _pushed(workspace: Workspace, tag: str) -> str:
     return archive.push(url, tag).reference.rpartition("@sha256:")[2]
 
 
-def _kept(workspace: Workspace, made: chart.Release, previous: Iterable[Path]) -> tuple[list[chart.Kept], list[str]]:
-    """Feature sets to keep up, and what cannot be."""
+def _known(previous: Iterable[Path]) -> dict[str, str]:
+    """Jobs images of earlier releases, by the fingerprint of their features."""
     known: dict[str, str] = {}
     for path in previous:
         try:
             known |= chart.jobs_images(path.read_text(), str(path))
         except OSError as error:
             raise chart.ValuesError(f"--previous {path} cannot be read: {error.strerror}") from None
+    return known
+
+
+def _are_there(files: Iterable[str]) -> None:
+    """Helm's files of values; it also takes addresses."""
+    for file in files:
+        if "://" not in file and not Path(file).is_file():
+            raise chart.ValuesError(f"--values {file} is no file here: helm would not find it either")
+
+
+def _kept(workspace: Workspace, made: chart.Release, known: Mapping[str, str]) -> tuple[list[chart.Kept], list[str]]:
+    """Feature sets to keep up by the jobs images that are known, and what cannot be."""
     needed, notes = [], []
     for tag, why in workspace.registry.live(made.usecase):
         try:
@@ -154,9 +167,9 @@ def _header(made: chart.Release, decided: Entry | None, kept: Iterable[chart.Kep
     return lines
 
 
-def _command(text: str, name: str, namespace: str, path: str, files: list[str], timeout: str) -> str:
+def _command(text: str, name: str, namespace: str | None, path: str, files: list[str], timeout: str) -> str:
     """helm's command with the values in it; without values of one's own it takes those of the last release."""
     others: list[Any] = [word for file in files for word in ("-f", file)] or ["--reset-then-reuse-values"]
-    words = ["helm", "upgrade", "--install", name, path, "--namespace", namespace, *others, "-f", "-"]
-    words += ["--rollback-on-failure", "--timeout", timeout]
+    words = ["helm", "upgrade", "--install", name, path, *(["--namespace", namespace] if namespace else []), *others]
+    words += ["-f", "-", "--rollback-on-failure", "--timeout", timeout]
     return f"{shlex.join(words)} <<'VALUES'\n{text}VALUES\n"

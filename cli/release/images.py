@@ -14,7 +14,10 @@ from settings import HoldfastError
 ENGINES: Final = ("podman", "docker")
 MODEL: Final = "holdfast.model"
 """The label that says which model an image carries; `make image` sets it."""
+TITLE: Final = "org.opencontainers.image.title"
 SERVING, JOBS = "-serving", "-jobs"
+_OPTIONS: Final = {f"holdfast{SERVING}": "--image", f"holdfast{JOBS}": "--jobs-image"}
+"""Titles of the images that `make image` builds, and the option for each."""
 _NAMED = re.compile(
     r"(?P<repository>(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -22,7 +25,7 @@ _NAMED = re.compile(
 
 
 class ImageError(HoldfastError, ValueError):
-    """An image cannot be released: it is not named exactly, or carries another model."""
+    """An image cannot be released: it is not named exactly, is the other one of the two, or carries another model."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +72,43 @@ class Image:
         return Image(f"{start}{JOBS}", self.tag) if found and not end and self.tag else None
 
 
-def looked_at(image: Image, model: str | None) -> str:
+def looked_at(image: Image, option: str, model: str | None) -> str:
     """What an engine here knows of an image, in words; not its digest, for the one that a registry gives is another.
 
     Args:
+        option: --image or --jobs-image, as which it was given.
         model: the tag that it has to carry; None: any, as it gets one from elsewhere.
 
     Raises:
-        ImageError: if it carries another model.
+        ImageError: if its digest is an image's id on this machine, if it is the other of the two images, or if it
+            carries another model.
     """
+    if image.digest:
+        _not_an_id(image)
     known = next((found for name in ENGINES if (found := _inspect(name, str(image))) is not None), None)
     if known is None:
         return f"{image} is not on this machine: which model it carries was not looked at"
-    carried = ((known.get("Config") or {}).get("Labels") or {}).get(MODEL)
+    labels = (known.get("Config") or {}).get("Labels") or {}
+    title, carried = labels.get(TITLE), labels.get(MODEL)
+    if _OPTIONS.get(title, option) != option:
+        raise ImageError(f"{option} {image} is a {title} image, which is for {_OPTIONS[title]}: were the two swapped?")
     if model is not None and carried is not None and carried != model:
         raise ImageError(f"{image} carries {carried}, not {model}: build it with the model that is meant")
     return f"{image} {f'carries {carried}' if carried else 'does not say which model it carries'}"
+
+
+def _not_an_id(image: Image) -> None:
+    """Refuse the id by which an engine here has an image; Docker's may also be its digest, and is one of those then."""
+    for engine in ENGINES:
+        known = _inspect(engine, image.digest) or {}
+        digests = [one.rpartition("@")[2] for one in known.get("RepoDigests") or ()]
+        own = f"sha256:{str(known.get('Id', '')).removeprefix('sha256:')}"
+        if image.digest == own and own not in digests:
+            raise ImageError(
+                f"{image} has the id of an image on this machine where the registry's digest belongs, and no node "
+                "could pull that: push the image and take the digest that the registry gives it, which "
+                "`podman push --digestfile FILE NAME` writes to FILE and `docker push NAME` prints"
+            )
 
 
 def _inspect(engine: str, image: str) -> dict[str, Any] | None:

@@ -104,7 +104,9 @@ def test_the_command_is_one_that_a_shell_and_helm_take(shop: Shop) -> None:
     ran = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert f"image: {SERVING}@{DIGESTS[2]}" in ran.stdout.replace('"', "")
-    assert "--reset-then-reuse-values -f -" in released(shop, "--output", "command").stdout
+    alone = released(shop, "--output", "command").stdout
+    assert "--reset-then-reuse-values -f -" in alone
+    assert "--namespace" not in alone
 
 
 def test_a_canary_leaves_the_stable_version_as_it_is(shop: Shop) -> None:
@@ -140,14 +142,58 @@ def test_what_is_not_promoted_is_not_released(shop: Shop) -> None:
     assert f"{shop.tags[0]} is not promoted, studio@champion is {shop.tags[1]}" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--previous", "--values"])
+def test_a_file_that_is_not_there_is_told_whatever_it_is_for(shop: Shop, option: str) -> None:
+    done = released(shop, "--canary", "--model", shop.tags[1], option, "nope.yaml", code=1)
+    assert f"{option} nope.yaml" in done.stderr
+    assert done.stdout == ""
+
+
+def engine(directory: Path, known: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What lets commands find an engine that knows these images: a program of its name, saying what podman says."""
+    cases = ""
+    for index, (name, one) in enumerate(known.items()):
+        (directory / f"{index}.json").write_text(json.dumps([one]))
+        cases += f'"{name}") cat "{directory}/{index}.json" ;;\n'
+    program = directory / "podman"
+    program.write_text(f'#!/bin/sh\ncase "$3" in\n{cases}*) exit 125 ;;\nesac\n')
+    program.chmod(0o755)
+    return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def labelled(**labels: str) -> dict[str, Any]:
+    """An image as an engine tells of it."""
+    return {"Id": DIGESTS[0].removeprefix("sha256:"), "RepoDigests": [], "Config": {"Labels": labels}}
+
+
+def test_an_image_s_id_is_not_taken_for_its_digest(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "pushed").mkdir()
+    words = ("release", "--image", f"{SERVING}@{DIGESTS[0]}", "--jobs-image", f"{JOBS}@{DIGESTS[1]}")
+    own = engine(tmp_path, {DIGESTS[0]: labelled()})
+    done = holdfast(*words, environ={**shop.now, **own}, code=1)
+    assert f"{SERVING}@{DIGESTS[0]} has the id of an image on this machine" in done.stderr
+    assert "podman push --digestfile" in done.stderr
+    pushed = {**labelled(), "RepoDigests": [f"{SERVING}@{DIGESTS[0]}"]}  # docker's, where both are the same
+    own = engine(tmp_path / "pushed", {DIGESTS[0]: pushed})
+    assert DIGESTS[0] in holdfast(*words, environ={**shop.now, **own}).stdout
+
+
+def test_images_that_were_swapped_are_refused(shop: Shop, tmp_path: Path) -> None:
+    title = "org.opencontainers.image.title"
+    images = {f"{SERVING}:1": "holdfast-serving", f"{JOBS}:1": "holdfast-jobs", "own:1": "my-own"}
+    known = {name: labelled(**{title: said, "holdfast.model": shop.tags[1]}) for name, said in images.items()}
+    environ = {**shop.now, **engine(tmp_path, known)}
+    right, wrong = ("release", "--image", f"{SERVING}:1"), ("release", "--image", f"{JOBS}:1")
+    said = holdfast(*wrong, environ=environ, code=1).stderr
+    assert f"--image {JOBS}:1 is a holdfast-jobs image, which is for --jobs-image" in said
+    said = holdfast(*right, "--jobs-image", f"{SERVING}:1", environ=environ, code=1).stderr
+    assert f"--jobs-image {SERVING}:1 is a holdfast-serving image, which is for --image" in said
+    for jobs in ((), ("--jobs-image", "own:1")):
+        holdfast(*right, *jobs, environ=environ)
+
+
 def test_an_image_that_carries_another_model_is_refused(shop: Shop, tmp_path: Path) -> None:
-    """An engine that knows the image: a program of its name, saying what podman says."""
-    known = [{"Config": {"Labels": {"holdfast.model": shop.tags[0]}}, "RepoTags": [f"{SERVING}:1"]}]
-    (tmp_path / "known.json").write_text(json.dumps(known))
-    engine = tmp_path / "podman"
-    engine.write_text(f'#!/bin/sh\ncat "{tmp_path}/known.json"\n')
-    engine.chmod(0o755)
-    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    own = engine(tmp_path, {f"{SERVING}:1": labelled(**{"holdfast.model": shop.tags[0]})})
     words = ("release", "--image", f"{SERVING}:1")
     done = holdfast(*words, environ={**shop.now, **own}, code=1)
     assert f"{SERVING}:1 carries {shop.tags[0]}, not {shop.tags[1]}" in done.stderr
