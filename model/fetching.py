@@ -57,6 +57,11 @@ class Models:
         except ModelNotFound as error:
             raise ModelNotFound(f"{error}{self._beside()}") from None
 
+    def carried(self, name: str) -> list[str]:
+        """Tags of a use case's models that are there beforehand and not in the store, as nothing asked for them yet."""
+        found = [] if self.directory is None else sorted(self.directory.glob(f"{name}/*/manifest.json"))
+        return [tag for path in found if not store.there(tag := f"{name}:{path.parent.name}")]
+
     def _copied(self, tag: str) -> bool:
         """Whether it came out of the directory."""
         name, _, version = tag.partition(":")

@@ -40,7 +40,13 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
         for manifest in there
     ]
     header = ["model", "alias", "gate", "algorithm", "ROC-AUC (95 %)", "log loss", "fingerprint", "created"]
-    out.say(table(rows, header) if rows else f"{name} has no models: run `holdfast train`")
+    carried = workspace.models.carried(name)
+    if rows or not carried:
+        out.say(table(rows, header) if rows else f"{name} has no models: run `holdfast train`")
+    for tag in carried:
+        out.say(
+            f"{tag} is in {workspace.models.directory} (HOLDFAST_MODELS), and comes into this store when it is used"
+        )
     stored = [manifest.tag for manifest in there]
     away = {alias: tag for alias, tag in aliases.items() if tag not in stored}
     for alias, tag in away.items():
@@ -53,6 +59,7 @@ def list_command(usecase: Name = None, as_json: AsJson = False) -> None:
             "aliases": aliases,
             "forced": sorted(forced),
             "models": [manifest.model_dump() for manifest in there],
+            "carried": carried,
             "broken": broken,
         }
     )

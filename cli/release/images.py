@@ -88,8 +88,8 @@ def looked_at(image: Image, option: str, model: str | None) -> str:
     known = next((found for name in ENGINES if (found := _inspect(name, str(image))) is not None), None)
     if known is None:
         return f"{image} is not on this machine: which model it carries was not looked at"
-    labels = (known.get("Config") or {}).get("Labels") or {}
-    title, carried = labels.get(TITLE), labels.get(MODEL)
+    labels: dict[str, str] = (known.get("Config") or {}).get("Labels") or {}
+    title, carried = labels.get(TITLE, ""), labels.get(MODEL)
     if _OPTIONS.get(title, option) != option:
         raise ImageError(f"{option} {image} is a {title} image, which is for {_OPTIONS[title]}: were the two swapped?")
     if model is not None and carried is not None and carried != model:

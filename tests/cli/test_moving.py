@@ -64,6 +64,23 @@ def test_a_model_answers_on_another_machine_as_on_its_own(
     assert (again["stored"], again["digest"]) == (False, pulled["digest"])
 
 
+def test_models_that_came_with_an_image_are_listed_before_they_are_used(
+    cdnow: Workspace, homes: dict[str, str]
+) -> None:
+    tag = champion(cdnow)
+    environ = {**homes, "HOLDFAST_MODELS": str(store.path(tag).parent.parent)}
+    listed = figures("models", "list", "cdnow", environ=environ)
+    assert listed["models"] == []
+    assert tag in listed["carried"]
+    said = holdfast("models", "list", "cdnow", environ=environ).stdout
+    assert f"{tag} is in {environ['HOLDFAST_MODELS']} (HOLDFAST_MODELS)" in said
+    assert "no models" not in said
+    assert tag in holdfast("models", "show", tag, environ=environ).stdout
+    after = figures("models", "list", "cdnow", environ=environ)
+    assert [f"{one['name']}:{one['version']}" for one in after["models"]] == [tag]
+    assert tag not in after["carried"]
+
+
 def other(tag: str, to: Path, home: Path, **changes: str) -> None:
     """A store in `home` with a sound artefact of that tag whose manifest was changed."""
     directory = copy_of(store.path(tag), to)

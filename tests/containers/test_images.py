@@ -113,7 +113,7 @@ def test_nothing_but_tmp_can_be_written(engine: Engine, images: dict[str, Image]
     [
         (("--version",), VERSION),
         (("settings",), "HOLDFAST_USECASE"),
-        (("models", "list"), ""),
+        (("models", "list"), "/opt/holdfast/models (HOLDFAST_MODELS)"),
         (("contract", "proto"), "PredictRequest"),
     ],
     ids=["version", "settings", "models", "contract"],

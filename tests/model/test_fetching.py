@@ -69,6 +69,18 @@ def test_the_directory_comes_first_and_what_is_broken_there_is_not_passed_over(b
         Models(directory, url, lambda _: "").path(tag)
 
 
+def test_those_of_the_directory_are_told_until_they_are_in_the_store(boosted: Model, tmp_path: Path) -> None:
+    tag, name = boosted.manifest.tag, boosted.manifest.name
+    directory = carried(boosted, tmp_path)
+    (directory / name / "latest").write_text(boosted.manifest.version)  # as BentoML has it
+    with another_store(tmp_path / "fresh"):
+        models = Models(directory, None, lambda _: "")
+        assert (models.carried(name), models.carried("other")) == ([tag], [])
+        models.path(tag)
+        assert models.carried(name) == []
+        assert Models(None, None, lambda _: "").carried(name) == []
+
+
 def test_one_of_another_tag_is_not_taken(boosted: Model, tmp_path: Path) -> None:
     directory, name = carried(boosted, tmp_path), boosted.manifest.name
     (directory / boosted.manifest.tag.replace(":", "/")).rename(directory / name / "20200101-00000000")
