@@ -1,6 +1,6 @@
 """`python -m deploy.image`: build the images of the model of `HOLDFAST_MODEL`, or the champion of `HOLDFAST_USECASE`.
 
-With podman or docker, whichever works. The names, ids, sizes and lists of parts are printed at the end.
+With podman or docker, whichever works. Names, sizes, ids, lists of parts and the commands that come next are printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import settings as holdfast_settings
 from cli.workspace import registry
 from deploy.image.build import BASE, build
 from deploy.image.engine import Engine
+from deploy.image.telling import following, told
 from model import store
 from model.registry import CHAMPION
 from settings import HoldfastError
@@ -45,11 +46,7 @@ def main() -> None:
         )
     except HoldfastError as error:
         sys.exit(f"make image: {error}")
-    for target, image in images.items():
-        sys.stdout.write(
-            f"{target:<12} {image.name}\n{'':<12} {image.id}, {image.megabytes:.0f} MB over {asked.base}\n"
-            f"{'':<12} parts: {image.sbom}\n"
-        )
+    sys.stdout.write(told(images, asked.base) + following(images, tag.partition(":")[0], engine.program))
 
 
 if __name__ == "__main__":
