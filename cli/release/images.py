@@ -16,7 +16,8 @@ MODEL: Final = "holdfast.model"
 """The label that says which model an image carries; `make image` sets it."""
 TITLE: Final = "org.opencontainers.image.title"
 SERVING, JOBS = "-serving", "-jobs"
-_OPTIONS: Final = {f"holdfast{SERVING}": "--image", f"holdfast{JOBS}": "--jobs-image"}
+_ENDS: Final = {SERVING: "--image", JOBS: "--jobs-image"}
+_OPTIONS: Final = {f"holdfast{end}": option for end, option in _ENDS.items()}
 """Titles of the images that `make image` builds, and the option for each."""
 _NAMED = re.compile(
     r"(?P<repository>(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
@@ -87,7 +88,9 @@ def looked_at(image: Image, option: str, model: str | None) -> str:
         _not_an_id(image)
     known = next((found for name in ENGINES if (found := _inspect(name, str(image))) is not None), None)
     if known is None:
-        return f"{image} is not on this machine: which model it carries was not looked at"
+        meant = next((other for end, other in _ENDS.items() if image.repository.endswith(end)), option)
+        doubt = f", but its name is that of one for {meant}: is {option} right?" if meant != option else ""
+        return f"{image} is not on this machine: which model it carries was not looked at{doubt}"
     labels: dict[str, str] = (known.get("Config") or {}).get("Labels") or {}
     title, carried = labels.get(TITLE, ""), labels.get(MODEL)
     if _OPTIONS.get(title, option) != option:

@@ -189,7 +189,10 @@ def test_images_that_were_swapped_are_refused(shop: Shop, tmp_path: Path) -> Non
     said = holdfast(*right, "--jobs-image", f"{SERVING}:1", environ=environ, code=1).stderr
     assert f"--jobs-image {SERVING}:1 is a holdfast-serving image, which is for --image" in said
     for jobs in ((), ("--jobs-image", "own:1")):
-        holdfast(*right, *jobs, environ=environ)
+        assert "is that of one for" not in holdfast(*right, *jobs, environ=environ).stderr
+    away = holdfast("release", "--image", f"{JOBS}:2", "--jobs-image", f"{JOBS}:2", environ=environ).stderr
+    assert away.count("its name is that of one for --jobs-image: is --image right?") == 1
+    assert away.count("is that of one for") == 1
 
 
 def test_an_image_that_carries_another_model_is_refused(shop: Shop, tmp_path: Path) -> None:
