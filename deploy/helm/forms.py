@@ -36,6 +36,21 @@ def whole(least: int, most: int | None = None) -> Schema:
     return {"type": "integer", "minimum": least} | ({} if most is None else {"maximum": most})
 
 
+def number(least: int, most: int | None = None, *, below: str = "[0-9]+") -> Schema:
+    """A number, or one in quotes: helm's `--set` makes a string of what has a point.
+
+    Args:
+        least, most: its bounds; below: a pattern of the digits before the point, of what is in them and is not `most`.
+    """
+    if most is None:
+        bounds, words, highest = {"minimum": least}, f"a number from {least} on", ""
+    else:
+        bounds, words = {"minimum": least, "maximum": most}, f"a number from {least} to {most}"
+        highest = f"|{most}([.]0+)?"
+    fits = {"pattern": f"^(({below})([.][0-9]+)?{highest})$"}
+    return {"type": ["number", "string"], **bounds, **told(words, unless=fits)}
+
+
 def record(properties: dict[str, Schema], *required: str) -> Schema:
     """An object with these keys and no others."""
     return {
@@ -117,6 +132,7 @@ KEY = {
 WORDS = {"type": "object", "additionalProperties": {"type": "string"}}
 HOST = text(_HOST, "a host name, without https:// or a path")
 MAYBE_HOST = text(f"|{_HOST}", "a host name, without https:// or a path")
+SHARE = number(0, 1, below="0")
 WEB = text("|https?://[^/ ]+[^ ]*", "http://... or https://...")
 
 

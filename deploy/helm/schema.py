@@ -100,6 +100,8 @@ def _settings() -> Schema:
             for word in ("description", "type", "enum", "minimum", "maximum", "items")
             if word in single or word in described
         }
+        if (single["type"], single.get("maximum")) == ("number", 1):
+            properties[name] |= forms.SHARE
     return forms.record(properties)
 
 
@@ -164,7 +166,7 @@ RULES: dict[str, Schema] = {
     "*.metric": forms.text("[a-z_][a-zA-Z0-9_:]*", "the name of a metric"),
     "*Seconds": whole(1),
     "serving.preStopSeconds": whole(0, 600),
-    "serving.drainSeconds": {"type": "number", "minimum": 0, "maximum": 600},
+    "serving.drainSeconds": forms.number(0, 600, below="[0-5]?[0-9]{1,2}"),
     "serving.autoscaling.scaleDownSeconds": whole(0, 3_600),
     "serving.nodeLossSeconds": whole(0, 3_600),
     "*.prometheus": forms.WEB,
@@ -181,13 +183,13 @@ RULES: dict[str, Schema] = {
     "*.priorityClassName": forms.MAYBE_NAME,
     "*.extraEnv": _variables(),
     "canary.weight": whole(0, 100),
-    "*.freshHours": {"type": "number", "minimum": 0},
+    "*.freshHours": forms.number(0),
     "canary.judge.seconds": whole(1),
     "canary.judge.minimum": whole(1),
     "canary.judge.insufficient": choice("fail", "pass"),
-    "canary.judge.errors": {"type": "number", "minimum": 0, "maximum": 1},
-    "canary.judge.latency": {"type": "number", "minimum": 1},
-    "canary.judge.scores": {"type": "number", "minimum": 0, "maximum": 1},
+    "canary.judge.errors": forms.SHARE,
+    "canary.judge.latency": forms.number(1, below="[1-9][0-9]*"),
+    "canary.judge.scores": forms.SHARE,
     "ingress.className": forms.MAYBE_NAME,
     "ingress.host": forms.MAYBE_HOST,
     "ingress.tlsSecret": forms.MAYBE_NAME,
@@ -198,7 +200,7 @@ RULES: dict[str, Schema] = {
     "jobs.ingest.table": choice("events", "records", ""),
     "jobs.ingest.url": forms.url(_POSTGRESQL, POSTGRESQL),
     "jobs.materialize.also": forms.ALSO,
-    "jobs.retrain.cooldownHours": {"type": "number", "minimum": 0},
+    "jobs.retrain.cooldownHours": forms.number(0),
     "jobs.score": forms.either("to", "secret", "empty, as `secret` is given: one of the two says where scores go"),
     "jobs.score.to": forms.url(
         f"{_POSTGRESQL}/TABLE, or /archive/DIRECTORY with stores.archive.claim", POSTGRESQL, "/archive/[^ ]+"
@@ -208,7 +210,7 @@ RULES: dict[str, Schema] = {
         **forms.told("auto, true or false", unless={"enum": ["auto", True, False]}),
     },
     "monitor.every": whole(1),
-    "monitor.skewShare": {"type": "number", "minimum": 0, "maximum": 1},
+    "monitor.skewShare": forms.SHARE,
     "metrics.*.labels": forms.labels(*OWN_LABELS),
     "metrics.rules.runbookUrl": forms.WEB,
     "networkPolicy.clients": forms.PEERS,

@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import refused
+from tests.deploy.helm.chart import refused, render
 
 EMPTY: dict[str, Any] = {"url": "", "secret": None}
 NOWHERE = {"secret": None, "url": "none:"}
 KEDA = {"enabled": True, "kind": "keda"}
 CANARY = {"image": {"digest": ""}, "model": {"tag": "", "fingerprint": ""}}
+
+SMALL = {"serving": {"resources": {which: {"memory": "200Mi"} for which in ("requests", "limits")}}}
+
+
+def _resources(of: str, which: str, **amounts: object) -> dict[str, Any]:
+    return {of: {"resources": {which: amounts}}}
+
 
 WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("minimal", {"image": {"repository": ""}}, ("image.repository is empty", "holdfast release")),
@@ -53,11 +60,18 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     (
         "production",
         {"serving": {"autoscaling": {"minReplicas": 20}}},
-        ("minReplicas is 20", "maxReplicas, which is 12"),
+        ("minReplicas is 20", "maxReplicas, which is 12", "raise maxReplicas"),
     ),
     ("minimal", {"serving": {"autoscaling": KEDA}}, ("inFlight.enabled is false", "hpa")),
     ("keda", {"serving": {"autoscaling": {"keda": {"prometheus": ""}}}}, ("keda.prometheus is empty",)),
-    ("minimal", {"serving": {"startupSeconds": 300}}, ("progressDeadlineSeconds is 120", "startupSeconds, 300")),
+    ("minimal", {"serving": {"startupSeconds": 300}}, ("progressDeadlineSeconds is 240", "startupSeconds, 300")),
+    ("minimal", {"usecase": "cdnow"}, ("model.tag is telco:20261101-5e6f7a8b", "usecase is cdnow")),
+    ("canary", {"canary": {"model": {"tag": "telco:1"}}}, ("canary.model.tag is telco:1", "usecase is cdnow")),
+    ("minimal", _resources("serving", "requests", cpu=2), ("serving.resources.requests.cpu is 2", "which is 1:")),
+    ("minimal", _resources("serving", "limits", cpu="250m"), ("requests.cpu is 500m", "which is 250m:")),
+    ("minimal", _resources("jobs", "limits", memory="1000M"), ("jobs.resources.requests.memory is 1Gi", "is 1000M:")),
+    ("minimal", _resources("monitor", "requests", memory="3Gi"), ("monitor.resources.requests.memory is 3Gi",)),
+    ("minimal", SMALL, ("serving.resources.limits.memory is 200Mi", "256Mi or more")),
     ("production", {"ingress": {"host": ""}}, ("ingress.host is empty",)),
     ("gateway", {"gateway": {"parentRefs": []}}, ("gateway.parentRefs is empty",)),
     ("gateway", {"gateway": {"hostnames": []}}, ("gateway.hostnames is empty", "older one")),
@@ -81,3 +95,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     message = refused("production", over)
     for words in ("ingress.host", "minReplicas", "image.digest"):
         assert words in message
+
+
+def test_a_request_that_is_its_limit_in_another_unit_is_taken() -> None:
+    amounts = {"requests": {"cpu": "1500m", "memory": "1024Mi"}, "limits": {"cpu": 1.5, "memory": 1073741824}}
+    assert render("minimal", {"serving": {"resources": amounts}})

@@ -86,7 +86,8 @@ def test_every_number_has_bounds() -> None:
             return [found for each in part for found in numbers(each, path)]
         if not isinstance(part, dict):
             return []
-        own = [path] if part.get("type") in ("integer", "number") and "minimum" not in part else []
+        unbounded = part.get("type") in ("integer", "number", ["number", "string"]) and "minimum" not in part
+        own = [path] if unbounded else []
         return own + [found for name, each in part.items() for found in numbers(each, f"{path}/{name}")]
 
     assert not numbers(schema()["properties"], "")

@@ -41,6 +41,11 @@ def test_helm_finds_nothing_to_warn_of(shape: str) -> None:
     assert "[ERROR]" not in told
 
 
+def test_without_values_helm_finds_nothing_either() -> None:
+    """Refusals do not end `helm lint`, which tells them beside what it finds: what they are about has to render."""
+    assert "[ERROR]" not in lint({})
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_object_is_one_of_its_kind(version: str) -> None:
     """By the schemas of that version of Kubernetes, whichever of them helm was told."""
@@ -174,6 +179,23 @@ def test_null_is_as_if_it_were_not_given(shape: str) -> None:
             into[last] = None
     assert over
     assert render(shape, over) == render(shape)
+
+
+def test_a_number_in_quotes_is_that_number() -> None:
+    """helm's `--set` makes 0.02 a string."""
+
+    def numbers(of: type) -> dict[str, Any]:
+        judge = {"errors": of(0.02), "latency": of(1.25), "scores": of(0.5)}
+        jobs = {"materialize": {"freshHours": of(0.5)}, "retrain": {"cooldownHours": of(1.5)}}
+        return {
+            "serving": {"drainSeconds": of(5.5)},
+            "canary": {"enabled": True, "image": {"tag": "2", "digest": ""}, "judge": judge},
+            "jobs": jobs,
+            "monitor": {"skewShare": of(0.25)},
+            "settings": {"predictions_sample": of(0.5)},
+        }
+
+    assert render("production", numbers(str)) == render("production", numbers(float))
 
 
 def _has(given: Any, path: str) -> bool:

@@ -21,6 +21,40 @@ jobsImage.tag and jobsImage.digest are empty: give one of them for {{ .repositor
 {{- end -}}
 {{- end -}}
 
+{{- define "holdfast.check.usecase" -}}
+{{- $tags := dict "model.tag" .Values.model.tag -}}
+{{- if .Values.canary.enabled -}}{{- $_ := set $tags "canary.model.tag" .Values.canary.model.tag -}}{{- end -}}
+{{- range $where, $tag := $tags -}}
+{{- if and $tag (not (hasPrefix (printf "%s:" $.Values.usecase) $tag)) }}
+{{ $where }} is {{ $tag }}, but usecase is {{ $.Values.usecase }}: pods would look for models of {{ $.Values.usecase }}; name one of them, or set usecase to {{ splitList ":" $tag | first }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "holdfast.check.resources" -}}
+{{- range $of := list (list "serving" "resources") (list "jobs" "resources") (list "jobs" "checkResources") (list "monitor" "resources") -}}
+{{- $given := get (get $.Values (first $of)) (last $of) -}}
+{{- range $what, $limit := $given.limits -}}
+{{- $request := get $given.requests $what -}}
+{{- if gt (include "holdfast.quantity" $request | float64) (include "holdfast.quantity" $limit | float64) }}
+{{ join "." $of }}.requests.{{ $what }} is {{ $request }}, more than limits.{{ $what }}, which is {{ $limit }}: raise the limit or lower the request
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $memory := .Values.serving.resources.limits.memory -}}
+{{- if lt (include "holdfast.quantity" $memory | float64) (include "holdfast.quantity" "256Mi" | float64) }}
+serving.resources.limits.memory is {{ $memory }}: a server would be killed while it loads its model; give it 256Mi or more
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity without its unit: processors, or bytes. */}}
+{{- define "holdfast.quantity" -}}
+{{- $text := include "holdfast.text" . -}}
+{{- $unit := regexFind "[A-Za-z]*$" $text -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (trimSuffix $unit $text) (get $units $unit) -}}
+{{- end -}}
+
 {{- define "holdfast.check.online" -}}
 {{- $onRead := eq (toString (.Values.settings | default dict).online_read) "on-read" -}}
 {{- if and .Values.events (not $onRead) (not (include "holdfast.given" .Values.stores.online)) -}}
@@ -79,7 +113,7 @@ canary.promote is true, but canary.enabled is false: the stable pods would go ba
 {{- define "holdfast.check.replicas" -}}
 {{- with .Values.serving.autoscaling -}}
 {{- if gt (int .minReplicas) (int .maxReplicas) -}}
-serving.autoscaling.minReplicas is {{ .minReplicas }}, more than maxReplicas, which is {{ .maxReplicas }}: exchange them
+serving.autoscaling.minReplicas is {{ .minReplicas }}, more than maxReplicas, which is {{ .maxReplicas }}: raise maxReplicas or lower minReplicas
 {{- end -}}
 {{- end -}}
 {{- end -}}

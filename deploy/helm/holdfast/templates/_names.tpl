@@ -27,9 +27,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* REPOSITORY@DIGEST, or REPOSITORY:TAG. */}}
+{{/* REPOSITORY@DIGEST, or REPOSITORY:TAG; `none` where no repository is named, which is refused: `helm lint` goes on. */}}
 {{- define "holdfast.image" -}}
-{{- empty .digest | ternary (printf "%s:%s" .repository .tag) (printf "%s@%s" .repository .digest) -}}
+{{- $repository := .repository | default "none" -}}
+{{- empty .digest | ternary (printf "%s:%s" $repository (.tag | default "none")) (printf "%s@%s" $repository .digest) -}}
 {{- end -}}
 
 {{- define "holdfast.serviceAccount" -}}

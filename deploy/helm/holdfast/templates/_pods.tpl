@@ -36,7 +36,7 @@ capabilities:
 {{- define "holdfast.settings" -}}
 HOLDFAST_USECASE: {{ .Values.usecase | quote }}
 HOLDFAST_HOME: /var/lib/holdfast
-HOLDFAST_DRAIN_S: {{ .Values.serving.drainSeconds | quote }}
+HOLDFAST_DRAIN_S: {{ include "holdfast.text" .Values.serving.drainSeconds | quote }}
 {{- range $store, $at := .Values.stores }}
 {{- if not $at.secret }}
 {{- with $at.url | default (eq $store "predictions" | ternary "none:" "") }}
