@@ -112,7 +112,8 @@ def test_the_command_is_one_that_a_shell_and_helm_take(shop: Shop) -> None:
 def test_a_canary_leaves_the_stable_version_as_it_is(shop: Shop) -> None:
     values = yaml.safe_load(released(shop, "--canary", "--model", shop.tags[1]).stdout)
     assert list(values) == ["canary"]
-    objects = chart.render("production", values)
+    stable_model = {"usecase": "studio", "model": {"tag": shop.tags[0]}}
+    objects = chart.render("production", {**stable_model, **values})
     served = {
         name: chart.one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["image"]
         for name in ("holdfast", "holdfast-canary")
