@@ -111,13 +111,8 @@ def test_who_does_not_say_what_he_wants_is_hung_up_on(sent: bytes, status: bytes
     assert closed(server, reason) == before + 1
 
 
-def test_a_connection_that_idles_is_kept_for_as_long_as_is_set(server: Server) -> None:
-    assert answers(server, LIVE + b"\r\n")[9:12] == b"200"  # and then the server hangs up
-    with opened(server) as client:
-        for _ in range(3):
-            client.sendall(LIVE + b"\r\n")
-            assert client.recv(65_536)[9:12] == b"200"
-            time.sleep(0.6)  # three of them are longer than the limit, which begins anew with each answer
+def test_a_connection_that_idles_is_hung_up_on(server: Server) -> None:
+    assert answers(server, LIVE + b"\r\n")[9:12] == b"200"  # and then the server closes, long before 75 s
 
 
 def test_a_head_that_comes_letter_by_letter_is_not_waited_for(server: Server) -> None:
