@@ -138,7 +138,8 @@ class Cluster:
     async def _swap(self, new: Pod, old: Pod) -> None:
         if not await self.ready([new]):
             raise RuntimeError(f"{new.name} did not become ready: {self.home / new.name}.log")
-        await self.remove(old)
+        if code := await self.remove(old):
+            raise RuntimeError(f"{old.name} ended with {code}: {self.home / old.name}.log")
 
     async def _probe(self, pod: Pod) -> None:
         """Until it goes: fast while it starts, then as the readiness probe."""

@@ -201,7 +201,7 @@ def main(as_json: Annotated[bool, Json] = False) -> None:
             one["change"],
             f"{one['seconds']:.1f}",
             f"{one['answered']:,}",
-            ", ".join(map(str, one["failed"].items())) or "0",
+            ", ".join(f"{count} x {what}" for what, count in one["failed"].items()) or "0",
         ]
         for one in found
     ]

@@ -11,8 +11,8 @@ import signal
 from functools import wraps
 from typing import Any
 
-from circus.controller import Controller  # type: ignore[import-untyped]
-from circus.exc import ConflictError  # type: ignore[import-untyped]
+from circus.controller import Controller
+from circus.exc import ConflictError
 
 AGAIN = 0.1
 """Seconds until a look that came while the supervisor was at something else is taken again."""

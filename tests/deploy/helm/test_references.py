@@ -173,9 +173,11 @@ def test_commands_name_services_that_are_there(shape: str) -> None:
     objects = render(shape)
     for pod in pods(objects):
         for container in pod.containers:
-            for word in (*container.get("command", []), *container.get("args", [])):
-                for name, port in re.findall(r"\b(holdfast[a-z0-9-]*)(?:\.shop(?:\.svc)?)?:(\d+)\b", word):
-                    _service_port(objects, name, int(port))
+            words = [*container.get("command", []), *container.get("args", [])]
+            found = re.findall(r"\b(holdfast[a-z0-9-]*)(?:\.shop(?:\.svc)?)?:(\d+)\b", " ".join(words))
+            assert found or words[:1] != ["rollout"], words
+            for name, port in found:
+                _service_port(objects, name, int(port))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
