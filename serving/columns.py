@@ -34,7 +34,7 @@ class Group:
         self._open = all(field.kind == "number" and field.low is field.high is None for field in fields)
         self._blank = any(field.blank is not None for field in fields)
         self._plain = not self._whole and not self._blank
-        low, high = zip(*map(_bounds, fields), strict=True)
+        low, high = zip(*map(bounds, fields), strict=True)
         dtype = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.uint8}[declared]
         self._low, self._high = (np.array(bound, dtype=dtype)[:, None] for bound in (low, high))
 
@@ -96,7 +96,7 @@ class Group:
             return cells.astype(self._low.dtype)
 
 
-def _bounds(field: Column) -> tuple[float, float]:
+def bounds(field: Column) -> tuple[float, float]:
     """Lowest and highest value, inclusive, as the datatype has them."""
     if field.kind == "flag":
         return 0, 1

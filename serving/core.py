@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, replace
-from itertools import accumulate, pairwise, repeat
+from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from features import clock
 from features.contract import array
 from model import gate
 from model.gate import GateRefused, Loaded
@@ -134,15 +133,19 @@ class Core:
         }
         return {"models": [live]}
 
-    async def predict(self, rows: Rows, call: Call) -> Told:
+    async def predict(self, rows: Rows, call: Call, *, packed: bool = False) -> Told:
         """Answers of accepted rows, in order; they are in the prediction log when this returns.
+
+        Args:
+            packed: as `Answers.told` has it.
 
         Raises:
             RequestError: if no answer can be given now, or none of these rows can be scored.
         """
         scored = await self.scored(rows, call)
         loaded = self._loaded()
-        return Told([one for own, part in scored.parts for one in self._told(loaded, own, part, call)], scored.errors)
+        told = (self.answers.told(loaded, own, part, call, packed=packed) for own, part in scored.parts)
+        return Told([*chain.from_iterable(told)], scored.errors)
 
     async def scored(self, rows: Rows, call: Call) -> Scored:
         """The same as arrays, for a protocol that tells columns.
@@ -250,24 +253,6 @@ class Core:
             half = len(rows) // 2
             first = await self._score(rows.cut(0, half), call, failed)
             return first + await self._score(rows.cut(half, len(rows)), call, failed)
-
-    def _told(self, loaded: Loaded, rows: Rows, part: Part, call: Call) -> list[Any]:
-        """The answers of a part."""
-        scorer, found, scores, here = loaded.scorer, part.batch.found, part.batch.scores, slice(part.start, part.stop)
-        probability, as_of = scores.probability[here].tolist(), found.as_of[here]
-        positive, known = scores.positive[here].tolist(), found.known[here].tolist()
-        words = (scorer.decision.negative, scorer.decision.positive)
-        when: Iterable[str] = repeat(clock.rfc3339(int(as_of[0])))
-        if (as_of != as_of[0]).any():
-            when = map(clock.rfc3339, as_of.tolist())
-        rule = (scorer.decision.threshold, loaded.manifest.tag, loaded.manifest.fingerprint)
-        ids = [call.id] if rows.places is None else [f"{call.id}-{place}" for place in rows.places]
-        columns: list[Iterable[Any]] = [rows.keys, probability, map(words.__getitem__, positive), *map(repeat, rule)]
-        columns += [when, known, repeat(found.degraded), repeat(call.request_id), ids]
-        if rows.explain:
-            columns.append(part.reasons)
-        kind = self.answers.of(numbered=rows.places is not None, explained=bool(rows.explain))
-        return list(map(kind, *columns) if rows.places is None else map(kind, rows.places, *columns))
 
 
 def _count(part: Part, *, alone: bool) -> None:

@@ -20,6 +20,7 @@ from model.explanation import MOST, TOP
 Read = tuple[list[str], tuple[list[Any], ...], int]
 """Keys, one list per field, and how many contributions are asked for."""
 _KEY = Annotated[str, Meta(min_length=1, max_length=128)]
+KEYS = list[_KEY]
 _ASKED: Sequence[tuple[str, Any, Any]] = [("explain", bool, False), ("top", Annotated[int, Meta(ge=1, le=MOST)], TOP)]
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """What no key holds; looked for in all keys at once."""
@@ -36,7 +37,7 @@ class Quick:
         self.blanks = [(place, field.blank.value) for place, field in enumerate(fields) if field.blank is not None]
         types = {field.name: _type(field) for field in fields}
         row = _row(key, _KEY, types)
-        columns = _row(key, list[_KEY], {name: _list(one) for name, one in types.items()})
+        columns = _row(key, KEYS, {field.name: column(field) for field in fields})
         either = [("rows", _list(row) | UnsetType, UNSET), ("columns", columns | UnsetType, UNSET), *_ASKED]
         one = _row(key, _KEY, types, _ASKED)
         explained = _row(key, _KEY, types, _ASKED[1:])
@@ -95,6 +96,11 @@ class Quick:
         for place, value in self.blanks:
             columns[place][:] = [value if given is None else given for given in columns[place]]
         return keys, columns, explain
+
+
+def column(field: Column) -> Any:
+    """What JSON holds of a field in many rows."""
+    return _list(_type(field))
 
 
 def _type(field: Column) -> Any:

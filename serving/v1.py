@@ -61,7 +61,7 @@ class V1:
         started = perf_counter()
         rows = read(asked.body)
         metrics.stage["decode"](perf_counter() - started)
-        return await self.core().predict(rows, asked.call)
+        return await self.core().predict(rows, asked.call, packed=True)
 
 
 def encoded(answer: Any) -> bytes:

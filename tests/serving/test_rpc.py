@@ -141,7 +141,7 @@ class Held(Core):
         self.asked, self.left = threading.Event(), threading.Event()
         self.go: asyncio.Event | None = None
 
-    async def predict(self, rows: Rows, call: Call) -> Told:
+    async def predict(self, rows: Rows, call: Call, *, packed: bool = False) -> Told:
         """As a core does, later."""
         self.calls.append(call)
         self.go = asyncio.Event()
@@ -151,7 +151,7 @@ class Held(Core):
         except asyncio.CancelledError:
             self.left.set()
             raise
-        return await super().predict(rows, call)
+        return await super().predict(rows, call, packed=packed)
 
 
 class Broken(Core):
@@ -159,7 +159,7 @@ class Broken(Core):
 
     error: Exception
 
-    async def predict(self, rows: Rows, call: Call) -> Told:  # noqa: ARG002
+    async def predict(self, rows: Rows, call: Call, *, packed: bool = False) -> Told:  # noqa: ARG002
         """Never."""
         raise self.error
 
