@@ -25,9 +25,13 @@ import pytest
 from benchmarks import servers
 from benchmarks.servers import Server
 from cli.workspace import Workspace
+from tests import effort
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+effort.steady()
 
 
 def pytest_sessionfinish() -> None:
