@@ -53,7 +53,7 @@ def release(
         list[str] | None,
         typer.Option(help="Values files of your own, for the command; without, those of the last one."),
     ] = None,
-    timeout: Annotated[str, typer.Option(help="How long helm waits before it goes back.")] = "10m",
+    timeout: Annotated[str, typer.Option(help="How long helm waits before it goes back.")] = "5m",
 ) -> None:
     """Print what releases a promoted model: its image, its tag, its features, and the feature sets to keep up.
 

@@ -64,7 +64,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ),
     ("minimal", {"serving": {"autoscaling": KEDA}}, ("inFlight.enabled is false", "hpa")),
     ("keda", {"serving": {"autoscaling": {"keda": {"prometheus": ""}}}}, ("keda.prometheus is empty",)),
-    ("minimal", {"serving": {"startupSeconds": 300}}, ("progressDeadlineSeconds is 240", "startupSeconds, 300")),
+    ("minimal", {"serving": {"startupSeconds": 900}}, ("progressDeadlineSeconds is 900", "startupSeconds, 900")),
     ("minimal", {"usecase": "cdnow"}, ("model.tag is telco:20261101-5e6f7a8b", "usecase is cdnow")),
     ("canary", {"canary": {"model": {"tag": "telco:1"}}}, ("canary.model.tag is telco:1", "usecase is cdnow")),
     ("minimal", _resources("serving", "requests", cpu=2), ("serving.resources.requests.cpu is 2", "which is 1:")),
