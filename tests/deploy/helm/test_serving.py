@@ -223,7 +223,7 @@ def test_an_upgrade_takes_no_pod_away_before_another_is_there() -> None:
     for name in ("holdfast", "holdfast-canary"):
         spec = one(render("canary"), "Deployment", name)["spec"]
         assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": "100%"}
-        assert spec["progressDeadlineSeconds"] == 900  # longer than helm waits by the documents, or it calls the way back failed
+        assert spec["progressDeadlineSeconds"] == 900  # longer than helm waits, or it calls the way back failed
         spread = spec["template"]["spec"]["topologySpreadConstraints"]
         assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
         assert {each["whenUnsatisfiable"] for each in spread} == {"ScheduleAnyway"}
