@@ -47,7 +47,9 @@ def judge_command(
     errors: Annotated[float, typer.Option(min=0, max=1, help="Points that its share of errors may be higher by.")] = (
         0.01
     ),
-    latency: Annotated[float, typer.Option(min=1, help="How many times the stable p99 its own may be.")] = 1.5,
+    latency: Annotated[
+        float, typer.Option(min=1, help="How many times the stable p99 its own may be; 10 ms more may be.")
+    ] = 1.5,
     scores: Annotated[
         float, typer.Option(min=0, max=1, help="How far its scores may be from the stable ones (Kolmogorov-Smirnov).")
     ] = 0.1,

@@ -11,9 +11,10 @@ pod: where few clients ask, and each asks about customers of its own kind, score
 
 - errors: Newcombe's interval of the difference of two proportions (Statistics in Medicine 17, 1998, method 10), from
   Wilson's of each: bad where all of it is above the allowed difference.
-- latency: the limit is the stable p99 times what is allowed, and then the next bound of the histogram's buckets. Bad
-  where, by the same interval, over one point more of the canary's requests are slower than that. Below a second
-  bounds are a factor of 1.3 to 1.7 apart: what is slower by less than that beyond the limit goes unseen.
+- latency: the limit is the stable p99 times what is allowed, but at least 10 ms beyond it, and then the next bound of
+  the histogram's buckets. Bad where, by the same interval, over one point more of the canary's requests are slower
+  than that. Below a second bounds are a factor of 1.3 to 1.7 apart: what is slower by less than that beyond the limit
+  goes unseen.
 - scores: the distance of Kolmogorov and Smirnov at the buckets' bounds, which is never more than that of the scores
   themselves, less what chance makes of it (Dvoretzky, Kiefer, Wolfowitz; Massart 1990; for two samples Wei and Dudley,
   Statistics and Probability Letters 82, 2012): bad where what is left is more than is allowed.
@@ -31,6 +32,8 @@ from cli.rollout.counts import Buckets, Counts
 LEVEL = 0.01
 TAIL = 0.01
 """Share of the requests that may be slower than p99, and so the points by which a canary may have more of them."""
+NOISE = 0.01
+"""Seconds by which p99 differs between pods of one version on nodes with other neighbours: a few ms were seen."""
 CHECKS = 3
 
 Verdict = Literal["good", "bad", "unknown"]
@@ -105,7 +108,8 @@ def _latency(stable: Buckets, canary: Buckets, limits: Limits, level: float) -> 
     if _total(stable) < limits.minimum or _total(canary) < limits.minimum:
         return _unknown("latency", _few(stable, canary, limits), TAIL)
     usual = quantile(stable, 1 - TAIL)
-    bounds = sorted(bound for bound in stable.keys() & canary.keys() if limits.latency * usual <= bound < math.inf)
+    limit = max(limits.latency * usual, usual + NOISE)
+    bounds = sorted(bound for bound in stable.keys() & canary.keys() if limit <= bound < math.inf)
     if not bounds:
         return _unknown("latency", f"the stable p99 is {_ms(usual)}: no bound of a bucket is beyond the limit", TAIL)
     late, usually = ((_total(one) - one[bounds[0]], _total(one)) for one in (canary, stable))

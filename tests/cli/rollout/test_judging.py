@@ -108,6 +108,13 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov(seed: int, shift: float)
     assert found.shown < distance
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.0047, "good"), (0.009, "good"), (0.04, "bad")])
+def test_a_few_milliseconds_are_no_news(seconds: float, verdict: str) -> None:
+    quick, slow = ([value] * 1_000 for value in (0.0014, seconds))
+    stable, canary = Counts(seconds=buckets(quick, SECONDS)), Counts(seconds=buckets(slow, SECONDS))
+    assert named(judge(stable, canary, LIMITS, LOOKS), "latency").verdict == verdict
+
+
 @settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.floats(0.0001, 4.9), min_size=1, max_size=60), st.floats(0.01, 1))
 def test_a_quantile_is_in_the_bucket_that_has_it(values: list[float], share: float) -> None:
