@@ -42,10 +42,10 @@ class Answers:
         # where what is shared is encoded already, it is the value of its first field
         packed = [key, FIELDS[0], (SHARED[0][0], msgspec.Raw), FIELDS[-1]]
         self._kinds: dict[tuple[bool, bool, bool], Any] = {
-            (numbered, explained, known): msgspec.defstruct(
+            (numbered, explained, short): msgspec.defstruct(
                 "Answer", [*[row] * numbered, *fields, *[why] * explained], gc=False
             )
-            for known, fields in ((False, [key, *FIELDS]), (True, packed))
+            for short, fields in ((False, [key, *FIELDS]), (True, packed))
             for numbered in (False, True)
             for explained in (False, True)
         }
