@@ -31,6 +31,7 @@ FIELDS: tuple[tuple[str, type], ...] = (("probability", float), *SHARED, ("predi
 _ENCODER = msgspec.json.Encoder()
 _Shared = msgspec.defstruct("_Shared", SHARED, gc=False)
 _NUMBERS = tuple(map(str, range(1_000)))
+"""The ends of most ids of bulk requests, written once."""
 
 
 class Answers:
